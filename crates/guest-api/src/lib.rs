@@ -1,0 +1,120 @@
+//! The private contract between the edge and the guest: which routes the guest serves, and what is said on them.
+//!
+//! The guest listens on a Unix socket that the host made and passed in as file descriptor 3. It speaks HTTP/1.1 there.
+//! The edge has authenticated the caller before a request reaches the guest; the guest trusts the socket, the host
+//! trusts nothing that comes back: every length is bounded where it is read.
+//!
+//! | route | meaning |
+//! |---|---|
+//! | `GET /v1/hello` | [`Hello`]: versions and tools; answers as soon as the guest can run tools |
+//! | `GET /v1/activity` | [`Activity`]: how long ago the session was last used |
+//! | `POST /v1/tools/{name}` | body: the tool's arguments, a JSON object; answer: [`ToolResult`], always 200 for a known tool |
+//! | `GET /v1/stream` | WebSocket: code runs with live output, in the protocol of the session's `ws_url` |
+//! | `GET /v1/view` | WebSocket: the live view, in the frame format of `berth-screen` |
+//!
+//! Sessions outlive the server, so a newer server meets older guests: fields are only added, never changed, and
+//! [`CONTRACT_VERSION`] rises when a route changes its meaning.
+//!
+//! No I/O here. Start reading at [`Hello`].
+
+use serde::{Deserialize, Serialize};
+
+/// Version of this contract. The server keeps serving guests of the previous one.
+pub const CONTRACT_VERSION: u32 = 1;
+
+/// The file descriptor on which the guest finds its listening socket.
+pub const LISTEN_FD: i32 = 3;
+
+/// Where the guest's binary is mounted inside the sandbox, read-only.
+pub const GUEST_PATH: &str = "/opt/berth/berth-guest";
+
+/// [`Hello`].
+pub const HELLO: &str = "/v1/hello";
+/// [`Activity`].
+pub const ACTIVITY: &str = "/v1/activity";
+/// Prefix of the tool routes; the tool's name follows.
+pub const TOOLS: &str = "/v1/tools/";
+/// The streaming WebSocket.
+pub const STREAM: &str = "/v1/stream";
+/// The live view's WebSocket.
+pub const VIEW: &str = "/v1/view";
+
+/// What a guest says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`CONTRACT_VERSION`] of the guest.
+    pub contract_version: u32,
+    /// The guest's package version, for logs.
+    pub guest_version: String,
+    /// The tools that this guest runs.
+    pub tools: Vec<ToolSpec>,
+}
+
+/// One tool as clients see it. The member names are those of the AGB API's tool catalogue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolSpec {
+    /// What the tool is called by.
+    pub name: String,
+    /// What it does, for a model to read.
+    pub description: String,
+    /// JSON Schema of the arguments.
+    pub input_schema: serde_json::Value,
+    /// The group it belongs to; clients send it back on the link route and as a stream's target.
+    pub server: String,
+    /// The name again; the catalogue has both.
+    pub tool: String,
+}
+
+/// When the session was last used, by what the guest can see: tools, streams, a person's input in a live view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activity {
+    /// Milliseconds since the last use; 0 while a tool or a stream's code is running.
+    pub idle_ms: u64,
+    /// Live views that are open now.
+    pub viewers: u32,
+}
+
+/// What a tool answered. Also the form in which clients get it, so the edge passes it on unread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolResult {
+    /// The tool refused or failed; `content` says why.
+    pub is_error: bool,
+    /// One block for every tool of this version.
+    pub content: Vec<Content>,
+}
+
+/// One block of a tool's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Content {
+    /// Text; for many tools a JSON document.
+    Text {
+        /// The text.
+        text: String,
+    },
+}
+
+impl ToolResult {
+    /// A successful answer with one text block.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { is_error: false, content: vec![Content::Text { text: text.into() }] }
+    }
+
+    /// A failure with one text block that says why.
+    pub fn error(text: impl Into<String>) -> Self {
+        Self { is_error: true, content: vec![Content::Text { text: text.into() }] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_has_the_form_that_clients_read() {
+        let json = serde_json::to_string(&ToolResult::error("boom")).unwrap();
+        assert_eq!(json, r#"{"isError":true,"content":[{"type":"text","text":"boom"}]}"#);
+    }
+}
