@@ -99,12 +99,18 @@ pub enum Content {
 impl ToolResult {
     /// A successful answer with one text block.
     pub fn text(text: impl Into<String>) -> Self {
-        Self { is_error: false, content: vec![Content::Text { text: text.into() }] }
+        Self {
+            is_error: false,
+            content: vec![Content::Text { text: text.into() }],
+        }
     }
 
     /// A failure with one text block that says why.
     pub fn error(text: impl Into<String>) -> Self {
-        Self { is_error: true, content: vec![Content::Text { text: text.into() }] }
+        Self {
+            is_error: true,
+            content: vec![Content::Text { text: text.into() }],
+        }
     }
 }
 
@@ -115,6 +121,9 @@ mod tests {
     #[test]
     fn a_result_has_the_form_that_clients_read() {
         let json = serde_json::to_string(&ToolResult::error("boom")).unwrap();
-        assert_eq!(json, r#"{"isError":true,"content":[{"type":"text","text":"boom"}]}"#);
+        assert_eq!(
+            json,
+            r#"{"isError":true,"content":[{"type":"text","text":"boom"}]}"#
+        );
     }
 }

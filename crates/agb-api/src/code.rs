@@ -1,0 +1,63 @@
+//! The error codes of the API and the HTTP status that goes with each.
+
+/// Why a request was refused, in the protocol's words.
+///
+/// Clients act on one of them only ([`Code::SessionNotFound`]); the rest is for people and logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// Missing, malformed, unknown or revoked API key.
+    InvalidApiKey,
+    /// Unknown, foreign or ended session. Clients end their delete polling on it.
+    SessionNotFound,
+    /// Unknown `imageId`.
+    ImageNotFound,
+    /// A field is missing or not allowed; the message names it.
+    InvalidParameter,
+    /// The body is not the JSON that the route takes.
+    MalformedBody,
+    /// The body is larger than the route takes.
+    BodyTooLarge,
+    /// No such route, or one that this version does not serve.
+    RouteNotFound,
+    /// The route exists, the method does not.
+    MethodNotAllowed,
+    /// The machine has no room for another session.
+    NoCapacity,
+    /// The session did not answer in time.
+    SessionTimeout,
+    /// Berth's own fault; the log has the cause under the request id.
+    Internal,
+}
+
+impl Code {
+    /// The code as it stands in the envelope.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::InvalidApiKey => "InvalidApiKey",
+            Code::SessionNotFound => "InvalidMcpSession.NotFound",
+            Code::ImageNotFound => "InvalidImage.NotFound",
+            Code::InvalidParameter => "InvalidParameter",
+            Code::MalformedBody => "MalformedBody",
+            Code::BodyTooLarge => "BodyTooLarge",
+            Code::RouteNotFound => "RouteNotFound",
+            Code::MethodNotAllowed => "MethodNotAllowed",
+            Code::NoCapacity => "NoCapacity",
+            Code::SessionTimeout => "SessionTimeout",
+            Code::Internal => "InternalError",
+        }
+    }
+
+    /// The HTTP status. The API answers "not found" for sessions and images with 400, which clients test for.
+    pub fn status(self) -> u16 {
+        match self {
+            Code::InvalidApiKey => 401,
+            Code::SessionNotFound | Code::ImageNotFound | Code::InvalidParameter | Code::MalformedBody => 400,
+            Code::RouteNotFound => 404,
+            Code::MethodNotAllowed => 405,
+            Code::BodyTooLarge => 413,
+            Code::NoCapacity => 503,
+            Code::SessionTimeout => 504,
+            Code::Internal => 500,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The response envelope: the same five members around every answer.
+//!
+//! Rules that the clients force (both SDKs, all routes): a success is exactly HTTP 200 with `success: true`; a failure
+//! is 4xx or 5xx with `success: false`, a non-empty `message` and **no** `data` member (a `null` there breaks the
+//! TypeScript client); `httpStatusCode` equals the HTTP status.
+
+use serde::Serialize;
+
+use crate::Code;
+
+/// A success. `T` is the route's `data`; use `()` through [`Success::bare`] for routes without.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Success<T> {
+    request_id: String,
+    success: bool,
+    code: &'static str,
+    message: Option<()>,
+    http_status_code: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<T>,
+}
+
+impl<T> Success<T> {
+    /// A success that carries `data`.
+    pub fn new(request_id: impl Into<String>, data: T) -> Self {
+        Self {
+            request_id: request_id.into(),
+            success: true,
+            code: "ok",
+            message: None,
+            http_status_code: 200,
+            data: Some(data),
+        }
+    }
+}
+
+impl Success<()> {
+    /// A success without `data`.
+    pub fn bare(request_id: impl Into<String>) -> Self {
+        Self {
+            data: None,
+            ..Self::new(request_id, ())
+        }
+    }
+}
+
+/// A page of a list: its paging members stand at the top level, beside the array in `data`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page<T> {
+    #[serde(flatten)]
+    envelope: Success<Vec<T>>,
+    /// Opaque; empty on the last page.
+    next_token: String,
+    max_results: u32,
+    /// All matches, not those on this page.
+    count: u64,
+}
+
+impl<T> Page<T> {
+    /// One page. `count` is the number of matches on all pages.
+    pub fn new(
+        request_id: impl Into<String>,
+        items: Vec<T>,
+        next_token: Option<String>,
+        max_results: u32,
+        count: u64,
+    ) -> Self {
+        Self {
+            envelope: Success::new(request_id, items),
+            next_token: next_token.unwrap_or_default(),
+            max_results,
+            count,
+        }
+    }
+}
+
+/// A failure.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure<'a> {
+    request_id: &'a str,
+    success: bool,
+    code: &'static str,
+    message: &'a str,
+    http_status_code: u16,
+}
+
+impl<'a> Failure<'a> {
+    /// A failure with its code and the text that the client shows.
+    pub fn new(request_id: &'a str, code: Code, message: &'a str) -> Self {
+        Self {
+            request_id,
+            success: false,
+            code: code.as_str(),
+            message,
+            http_status_code: code.status(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_has_no_data_member() {
+        let json =
+            serde_json::to_value(Failure::new("r-1", Code::SessionNotFound, "session not found")).unwrap();
+        assert!(json.get("data").is_none());
+        assert_eq!(json["httpStatusCode"], 400);
+        assert_eq!(json["success"], false);
+    }
+
+    #[test]
+    fn paging_members_stand_beside_data() {
+        let json = serde_json::to_value(Page::new("r-1", vec![1, 2], None, 10, 2)).unwrap();
+        assert_eq!(json["data"], serde_json::json!([1, 2]));
+        assert_eq!(json["nextToken"], "");
+        assert_eq!(json["count"], 2);
+        assert_eq!(json["message"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn a_bare_success_has_no_data() {
+        let json = serde_json::to_value(Success::bare("r-1")).unwrap();
+        assert!(json.get("data").is_none());
+        assert_eq!(json["code"], "ok");
+    }
+}

@@ -1,0 +1,115 @@
+//! What the clients send. Every member may be missing or `null`; the server says which one it needed.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// Query of `POST /mcp/createSession`. The clients' telemetry (`sdkStats`) is ignored.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CreateSessionQuery {
+    /// The image to make the session from.
+    pub image_id: Option<String>,
+}
+
+/// Body of `POST /mcp/createSession`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CreateSession {
+    /// Labels: JSON text in a string.
+    pub labels: Option<String>,
+    /// Name of a policy; opaque to the clients.
+    pub mcp_policy_id: Option<String>,
+    /// Idle release in seconds. The TypeScript client sends 0 for "not given".
+    pub timeout: Option<i64>,
+    /// Contexts to mount.
+    pub persistence_data_list: Option<Vec<serde_json::Value>>,
+}
+
+/// A session id, in a body or in a query: which of the two depends on the route and the client.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SessionRef {
+    /// The session.
+    pub session_id: Option<String>,
+}
+
+/// Query of `GET /sdk/ListSession`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ListSessions {
+    /// Page length; text, because clients pass on whatever their caller gave.
+    pub max_results: Option<String>,
+    /// From the previous page.
+    pub next_token: Option<String>,
+    /// All of these labels must match: JSON text.
+    pub labels: Option<String>,
+}
+
+/// Query of `POST /sdk/SetLabel` and `GET /sdk/GetLabel`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct LabelQuery {
+    /// The session.
+    #[serde(rename = "sessionId")]
+    pub session_id: Option<String>,
+    /// The new labels: JSON text. A capital letter here, unlike everywhere else.
+    #[serde(rename = "Labels")]
+    pub labels: Option<String>,
+}
+
+/// Query of `POST /mcp/listTools`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ListTools {
+    /// The image whose tools are asked for.
+    pub image_id: Option<String>,
+}
+
+/// Body of `POST /mcp`: a tool call on the API route.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CallTool {
+    /// The arguments: a JSON document in a string.
+    pub args: Option<String>,
+    /// The session.
+    pub session_id: Option<String>,
+    /// The tool.
+    pub name: Option<String>,
+}
+
+/// Body of `POST {linkUrl}/callTool`: a tool call on the link route. The session stands in the URL.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkCall<'a> {
+    /// The arguments: a JSON object, passed on as it stands.
+    #[serde(borrow, default)]
+    pub args: Option<&'a RawValue>,
+    /// The tool.
+    #[serde(default)]
+    pub tool: Option<String>,
+    /// Made by the client, given back to it.
+    #[serde(default)]
+    pub request_id: Option<String>,
+    /// The token again; the header decides.
+    #[serde(default)]
+    pub token: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_call_keeps_its_arguments_as_they_stand() {
+        // A lone surrogate, as a client makes it by cutting text between two UTF-16 units.
+        let body = r#"{"args":{"content":"\ud83d"},"tool":"write_file","token":"t","requestId":"link-1","server":"s"}"#;
+        let call: LinkCall<'_> = serde_json::from_str(body).unwrap();
+        assert_eq!(call.args.unwrap().get(), r#"{"content":"\ud83d"}"#);
+    }
+
+    #[test]
+    fn null_members_are_missing_members() {
+        let body: CreateSession = serde_json::from_str(r#"{"labels":null,"timeout":null}"#).unwrap();
+        assert!(body.labels.is_none() && body.timeout.is_none());
+    }
+}
