@@ -1,1 +1,312 @@
-//! Placeholder.
+//! The control plane: sessions, the warm pool, their ends, keys and tickets. Knows nothing of HTTP or of the API's forms.
+//!
+//! In: who calls ([`Control::authenticate`]) and what they want. Out: a live [`Session`], whose guest the caller may talk
+//! to, or a [`ControlError`] that says why not.
+//!
+//! What must survive a restart is in the store before a caller is told of it. Reconcilers (the pool, the reaper, the
+//! rundown) take no input: they compare what is with what should be, so a restart needs no path of its own beyond
+//! [`adopt`].
+//!
+//! Start reading at [`Control`], then [`life`] for how a session may move.
+
+mod adopt;
+mod config;
+mod create;
+mod error;
+mod images;
+pub mod life;
+mod pool;
+pub mod prepare;
+mod reaper;
+mod rundown;
+mod sandboxes;
+mod secret;
+mod session;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use berth_guest_api::ToolSpec;
+use berth_store::{ListCursor, SessionFilter, SessionPage, SessionRow, SessionState, Store, StoreError};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+pub use create::NewSession;
+pub use error::{ControlError, StartError};
+pub use life::EndReason;
+pub use session::{Call, Session};
+
+/// A place in a session list, for the caller to keep.
+pub type Cursor = ListCursor;
+
+/// What the holder of a live view ticket may see.
+#[derive(Debug)]
+pub enum TicketState {
+    /// The session, and when the ticket stops being valid.
+    Valid(Arc<Session>, Timestamp),
+    /// The ticket was valid until then.
+    Expired(Timestamp),
+    /// The session is over.
+    Ended {
+        /// The session.
+        session_id: String,
+        /// Why it ended.
+        why: EndReason,
+    },
+    /// No such ticket, or one that expired so long ago that it is forgotten.
+    Unknown,
+}
+
+/// The control plane of one server.
+pub struct Control {
+    config: Config,
+    store: Store,
+    maker: Arc<sandboxes::Maker>,
+    images: Arc<images::Images>,
+    pool: Arc<pool::Pool>,
+    secret: secret::Secret,
+    tools: Vec<ToolSpec>,
+    /// Sessions that take calls. A session leaves it in the moment that its end is decided.
+    live: RwLock<HashMap<String, Arc<Session>>>,
+    rundown: Notify,
+    stop: CancellationToken,
+    /// Held while the server runs: one server per data folder.
+    _lock: fs_err::File,
+}
+
+impl Control {
+    /// The id of the key that `text` is, if it is valid.
+    pub async fn authenticate(&self, text: &str) -> Result<Option<String>, ControlError> {
+        Ok(self.store.authenticate(text).await?)
+    }
+
+    /// The tools that sessions of this image have.
+    pub async fn tools(&self, image: &str) -> Result<&[ToolSpec], ControlError> {
+        self.images.get(image).await?;
+        Ok(&self.tools)
+    }
+
+    /// The tools that every session has by now.
+    pub fn session_tools(&self) -> &[ToolSpec] {
+        &self.tools
+    }
+
+    /// The live session of this id, if it belongs to this key.
+    pub async fn session(&self, key_id: &str, id: &str) -> Result<Arc<Session>, ControlError> {
+        match self.live(id) {
+            Some(session) if session.key_id == key_id => Ok(session),
+            Some(_) => Err(unknown(id)),
+            None => Err(self.absent(Some(key_id), id).await?),
+        }
+    }
+
+    /// The live session of this id, if `token` is its token.
+    pub async fn session_by_token(&self, id: &str, token: &str) -> Result<Arc<Session>, ControlError> {
+        if !self.secret.is_token(id, token) {
+            return Err(unknown(id));
+        }
+        match self.live(id) {
+            Some(session) => Ok(session),
+            None => Err(self.absent(None, id).await?),
+        }
+    }
+
+    /// The credential of a session's link and stream.
+    pub fn token(&self, session: &Session) -> String {
+        self.secret.token(&session.id)
+    }
+
+    /// Releases a session. Succeeds again for one that has ended; what is left of it is removed in the background.
+    pub async fn release(&self, key_id: &str, id: &str) -> Result<(), ControlError> {
+        match self.session(key_id, id).await {
+            Ok(session) => self.end(&session, EndReason::Released).await,
+            Err(ControlError::EndedSession { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A page of a key's live sessions, newest first. All labels must match.
+    pub async fn list(
+        &self,
+        key_id: &str,
+        labels: &BTreeMap<String, String>,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<SessionPage, ControlError> {
+        Ok(self
+            .store
+            .list_sessions(&SessionFilter {
+                key_id,
+                labels,
+                after,
+                limit,
+            })
+            .await?)
+    }
+
+    /// Replaces the labels of a session.
+    pub async fn set_labels(
+        &self,
+        session: &Session,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<(), ControlError> {
+        Ok(self.store.set_labels(&session.id, labels).await?)
+    }
+
+    /// The labels of a session.
+    pub async fn labels(&self, session: &Session) -> Result<BTreeMap<String, String>, ControlError> {
+        Ok(self.store.labels(&session.id).await?)
+    }
+
+    /// A fresh live view ticket.
+    pub async fn issue_ticket(&self, session: &Session) -> Result<String, ControlError> {
+        let ticket = secret::new_ticket();
+        self.store
+            .insert_ticket(&session.id, &ticket, self.ticket_expiry())
+            .await?;
+        Ok(ticket)
+    }
+
+    /// What a ticket is good for now.
+    pub async fn ticket(&self, ticket: &str) -> Result<TicketState, ControlError> {
+        let Some(row) = self.store.ticket(ticket).await? else {
+            return Ok(TicketState::Unknown);
+        };
+        let ended = |why| TicketState::Ended {
+            session_id: row.session_id.clone(),
+            why,
+        };
+        match self.live(&row.session_id) {
+            Some(_) if row.expires <= Timestamp::now() => Ok(TicketState::Expired(row.expires)),
+            Some(session) => Ok(TicketState::Valid(session, row.expires)),
+            None => match self.absent(None, &row.session_id).await? {
+                ControlError::EndedSession { why, .. } => Ok(ended(why)),
+                _ => Ok(TicketState::Unknown),
+            },
+        }
+    }
+
+    /// Whether the server works: its database answers.
+    pub async fn health(&self) -> Result<Health, ControlError> {
+        self.store.ping().await?;
+        let (pool_ready, pool_size) = self.pool.depth();
+        let sessions = self.live.read().unwrap_or_else(PoisonError::into_inner).len();
+        Ok(Health {
+            sessions,
+            pool_ready,
+            pool_size,
+        })
+    }
+
+    /// Stops the reconcilers. Sessions go on; the next start adopts them.
+    pub async fn shutdown(&self) {
+        self.stop.cancel();
+        self.store.close().await;
+    }
+
+    /// Ends a session: from now on it takes no calls, whoever asks is told why, and the rundown removes it.
+    pub(crate) async fn end(&self, session: &Arc<Session>, why: EndReason) -> Result<(), ControlError> {
+        loop {
+            let Some(row) = self.store.session(&session.id).await? else {
+                break;
+            };
+            let state = state_of(&row);
+            let next = state.after(life::Event::End(why));
+            if next == state {
+                break;
+            }
+            match self
+                .store
+                .advance_session(&row, SessionState::Ending, Some(why.word()))
+                .await
+            {
+                Ok(_) => {
+                    tracing::info!(session.id = %session.id, reason = why.word(), "session {} ends", session.id);
+                    break;
+                }
+                // Someone else moved it first: look again.
+                Err(StoreError::Moved { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.live
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&session.id);
+        session.announce_end(why);
+        self.rundown.notify_one();
+        Ok(())
+    }
+
+    fn live(&self, id: &str) -> Option<Arc<Session>> {
+        self.live
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+            .cloned()
+    }
+
+    fn live_sessions(&self) -> Vec<Arc<Session>> {
+        self.live
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
+    }
+
+    fn ticket_expiry(&self) -> Timestamp {
+        let ttl = SignedDuration::try_from(self.config.view_url_ttl).unwrap_or(SignedDuration::MAX);
+        Timestamp::now().checked_add(ttl).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Why there is no live session of this id. `key_id` is the caller's, when one is known.
+    async fn absent(&self, key_id: Option<&str>, id: &str) -> Result<ControlError, ControlError> {
+        let row = self.store.session(id).await?;
+        let row = row.filter(|row| key_id.is_none_or(|key_id| key_id == row.key_id));
+        Ok(match row {
+            None => unknown(id),
+            Some(row) => ControlError::EndedSession {
+                id: row.id.clone(),
+                // A running row without a live session is one whose end is being written at this moment.
+                why: state_of(&row).end_reason().unwrap_or(EndReason::Crashed),
+                at: row.ended,
+            },
+        })
+    }
+}
+
+/// How the server does.
+#[derive(Debug)]
+pub struct Health {
+    /// Sessions that take calls.
+    pub sessions: usize,
+    /// Sandboxes that are ready for a session.
+    pub pool_ready: usize,
+    /// How many of them there should be.
+    pub pool_size: usize,
+}
+
+fn unknown(id: &str) -> ControlError {
+    ControlError::UnknownSession {
+        id: id.chars().take(100).collect(),
+    }
+}
+
+/// The state that a row describes.
+fn state_of(row: &SessionRow) -> life::State {
+    // A word that this version does not know was written by a newer one; the row says at least that it ended.
+    let why = || {
+        row.end_reason
+            .as_deref()
+            .and_then(EndReason::from_word)
+            .unwrap_or(EndReason::Crashed)
+    };
+    match row.state {
+        SessionState::Running => life::State::Running,
+        SessionState::Ending => life::State::Ending(why()),
+        SessionState::Ended => life::State::Ended(why()),
+    }
+}

@@ -46,6 +46,9 @@ pub struct Hello {
     pub contract_version: u32,
     /// The guest's package version, for logs.
     pub guest_version: String,
+    /// The interpreters are warm: a first run answers at once. Tools work before that too.
+    #[serde(default)]
+    pub warm: bool,
     /// The tools that this guest runs.
     pub tools: Vec<ToolSpec>,
 }
@@ -71,6 +74,9 @@ pub struct ToolSpec {
 pub struct Activity {
     /// Milliseconds since the last use; 0 while a tool or a stream's code is running.
     pub idle_ms: u64,
+    /// Tools and runs that are under way now.
+    #[serde(default)]
+    pub running: u32,
     /// Live views that are open now.
     pub viewers: u32,
 }

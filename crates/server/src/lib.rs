@@ -1,1 +1,47 @@
-//! Placeholder.
+//! The edge and the API, on axum: authenticates, limits, asks the control plane, proxies to the guest, serves the pages.
+//!
+//! In: HTTP and WebSocket requests with an API key, a session token or a live view ticket. Out: answers in the AGB
+//! protocol's envelope. A tool call is authenticated here and passed on to the session's guest as it stands; its answer
+//! goes into the envelope unread.
+//!
+//! Never: a path, an address or a length that a session chose. Errors of the layers below get their status and code in
+//! one place, [`error`].
+//!
+//! Start reading at [`router`](mod@router), which is the whole surface at a glance.
+
+mod auth;
+mod body;
+mod edge;
+mod error;
+mod listen;
+mod pages;
+mod request;
+mod router;
+mod routes;
+mod tunnel;
+mod urls;
+
+use std::sync::Arc;
+
+use berth_control::Control;
+use tokio_util::sync::CancellationToken;
+
+pub use listen::{Listener, serve};
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) control: Arc<Control>,
+    /// Where clients reach this server, when it is not where they say they do (`Host`).
+    pub(crate) public_url: Option<Arc<str>>,
+    /// Cancelled when the server stops: open tunnels end, clients connect again.
+    pub(crate) stop: CancellationToken,
+}
+
+/// Settings of the edge.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// Base URL for the links that the server hands out, such as `https://berth.example.com`. Without it, the `Host`
+    /// of each request decides.
+    pub public_url: Option<String>,
+}

@@ -45,7 +45,7 @@ impl SandboxState {
 pub struct SandboxRow {
     /// Its id.
     pub id: String,
-    /// The image it was made from.
+    /// The key of the image it was made from.
     pub image: String,
     /// How far it has come.
     pub state: SandboxState,

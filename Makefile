@@ -1,0 +1,42 @@
+# Berth: `make up` sets a machine up and runs the quickstart; `make test` runs everything that CI runs.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+# Slow to make and good for every checkout, so outside of it. Everything works without them.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/berth/target
+export BERTH_IMAGES ?= /var/lib/berth/images
+export BERTH_DATA ?= /var/lib/berth
+
+.PHONY: help up down test lint unit e2e bench web clean
+
+help: ## Say what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+up: ## Set this machine up: packages, build, image, server, key, quickstart
+	@scripts/up
+
+down: ## Stop the server and end its sessions
+	@scripts/down
+
+test: ## Everything CI runs; ends with the counts
+	@scripts/test
+
+lint: ## Formatting, clippy, licences and advisories
+	@scripts/test lint
+
+unit: ## Rust and web tests that need no running server
+	@scripts/test unit
+
+e2e: ## Tests through real clients against a running server
+	@scripts/test e2e
+
+bench: ## Measure beside peers; prints a table
+	@scripts/bench
+
+web: ## Build the live view page
+	@scripts/web
+
+clean: ## Remove what was built (not images, not data)
+	cargo clean
+	rm -rf web/dist web/node_modules .venv

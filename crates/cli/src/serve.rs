@@ -1,0 +1,79 @@
+//! `berth serve`: reads the settings, starts the control plane and the edge, stops in order.
+
+use std::process::ExitCode;
+
+use berth_control::Control;
+use berth_server::Listener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use tracing_subscriber::EnvFilter;
+
+use crate::settings::{self, Flags, LogFormat, Settings};
+use crate::{Outcome, block_on};
+
+/// Run the server.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+pub(crate) fn run(args: Args) -> Outcome {
+    let settings = settings::read(&args.flags, |name| std::env::var(name).ok())?;
+    start_log(settings.log_format);
+    block_on(serve(settings))?
+}
+
+/// Log lines go to standard error; `BERTH_LOG` chooses them as `RUST_LOG` does elsewhere.
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("BERTH_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+async fn serve(settings: Settings) -> Outcome {
+    // Signals are caught before anything is made that an abrupt end would leave behind.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // Bound first: a taken port is told before any sandbox is touched.
+    let listener = Listener::bind(&settings.listen)
+        .await
+        .map_err(|error| format!("could not listen on `{}`: {error}", settings.listen))?;
+    let address = listener.address();
+    let control = Control::start(settings.control).await?;
+    announce(address);
+
+    let stop = CancellationToken::new();
+    let config = berth_server::Config {
+        public_url: settings.public_url,
+    };
+    let serving = tokio::spawn(berth_server::serve(
+        listener,
+        control.clone(),
+        config,
+        stop.clone(),
+    ));
+    tokio::select! {
+        _ = terminate.recv() => info!("asked to stop by SIGTERM"),
+        _ = interrupt.recv() => info!("asked to stop by SIGINT"),
+    }
+    stop.cancel();
+    serving.await?;
+    control.shutdown().await;
+    info!("stopped; sessions go on and are taken over by the next start");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The one line on standard output: whoever started the server waits for it.
+#[expect(
+    clippy::print_stdout,
+    reason = "the line that says the server accepts requests"
+)]
+fn announce(address: std::net::SocketAddr) {
+    println!("berth listening on http://{address}");
+}

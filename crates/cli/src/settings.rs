@@ -1,0 +1,398 @@
+//! Settings of the server: flags first, then `BERTH_*` variables, then `berth.toml`, then defaults.
+//!
+//! Everything is read before the first refusal, so that one start shows every bad setting.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use berth_control::Config;
+
+/// One setting: its name in the file (`view_url_ttl`), from which flag and variable follow.
+struct Setting {
+    name: &'static str,
+    help: &'static str,
+    default: &'static str,
+}
+
+/// All settings, in the order of the help text. The one list from which flags, variables and file keys are read.
+const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "listen",
+        help: "Address to listen on",
+        default: "127.0.0.1:8080",
+    },
+    Setting {
+        name: "data",
+        help: "The server's own folder",
+        default: "/var/lib/berth",
+    },
+    Setting {
+        name: "images",
+        help: "The image store, shared by servers",
+        default: "/var/lib/berth/images",
+    },
+    Setting {
+        name: "public_url",
+        help: "Base URL of handed-out links, if not the request's host",
+        default: "",
+    },
+    Setting {
+        name: "runtime",
+        help: "OCI runtime: a name on PATH, or a path",
+        default: "runc",
+    },
+    Setting {
+        name: "guest",
+        help: "The guest's binary, if not beside this program",
+        default: "",
+    },
+    Setting {
+        name: "pool",
+        help: "Ready sandboxes to keep per image; 0 for none",
+        default: "2",
+    },
+    Setting {
+        name: "warm_images",
+        help: "Images to keep ready from the start",
+        default: "agb-code-space-1",
+    },
+    Setting {
+        name: "idle_timeout",
+        help: "Release a session after so many idle seconds",
+        default: "300",
+    },
+    Setting {
+        name: "idle_timeout_max",
+        help: "The most that a client may ask for, seconds",
+        default: "86400",
+    },
+    Setting {
+        name: "lifetime",
+        help: "End a session so many seconds after creation; 0: never",
+        default: "1800",
+    },
+    Setting {
+        name: "view_url_ttl",
+        help: "A live view URL is valid for so many seconds",
+        default: "1800",
+    },
+    Setting {
+        name: "log_format",
+        help: "Log lines as `text` or `json`",
+        default: "text",
+    },
+];
+
+/// Form of the log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// All settings, read and checked.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) listen: String,
+    pub(crate) public_url: Option<String>,
+    pub(crate) log_format: LogFormat,
+    pub(crate) control: Config,
+}
+
+/// Settings that cannot be used; one line each.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{}", .0.join("\n       "))]
+pub(crate) struct BadSettings(Vec<String>);
+
+/// The flags of `berth serve`, made from the list.
+#[derive(Debug, Default)]
+pub(crate) struct Flags {
+    config: Option<PathBuf>,
+    values: BTreeMap<&'static str, String>,
+}
+
+impl clap::FromArgMatches for Flags {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+        let mut flags = Self::default();
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+        self.config = matches.get_one::<PathBuf>("config").cloned();
+        self.values = SETTINGS
+            .iter()
+            .filter_map(|setting| Some((setting.name, matches.get_one::<String>(setting.name)?.clone())))
+            .collect();
+        Ok(())
+    }
+}
+
+impl clap::Args for Flags {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let config = clap::Arg::new("config")
+            .long("config")
+            .value_name("FILE")
+            .value_parser(clap::value_parser!(PathBuf))
+            .help("Settings file [default: none] [env: BERTH_CONFIG]");
+        SETTINGS.iter().fold(command.arg(config), |command, setting| {
+            let default = if setting.default.is_empty() {
+                "none"
+            } else {
+                setting.default
+            };
+            let help = format!(
+                "{} [default: {default}] [env: {}]",
+                setting.help,
+                variable(setting.name)
+            );
+            command.arg(
+                clap::Arg::new(setting.name)
+                    .long(setting.name.replace('_', "-"))
+                    .value_name("VALUE")
+                    .help(help),
+            )
+        })
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+/// The environment variable of a setting.
+fn variable(name: &str) -> String {
+    format!("BERTH_{}", name.to_uppercase())
+}
+
+/// Reads all settings.
+pub(crate) fn read(
+    flags: &Flags,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Settings, BadSettings> {
+    let mut reader = Reader {
+        flags,
+        environment: &environment,
+        file: BTreeMap::new(),
+        bad: Vec::new(),
+    };
+    reader.read_file();
+
+    let listen = reader.value("listen", |text| match text.parse::<std::net::SocketAddr>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("an address and a port, such as 127.0.0.1:8080"),
+    });
+    let folder = |text: &str| match text.starts_with('/') {
+        true => Ok(PathBuf::from(text)),
+        false => std::env::current_dir()
+            .map(|here| here.join(text))
+            .map_err(|_| "an absolute path"),
+    };
+    let data = reader.value("data", folder);
+    let images = reader.value("images", folder);
+    let public_url = reader.value("public_url", |text| match text {
+        "" => Ok(None),
+        url if url.starts_with("http://") || url.starts_with("https://") => Ok(Some(url.to_owned())),
+        _ => Err("a URL that begins with http:// or https://"),
+    });
+    let runtime = reader.value("runtime", |text| match text {
+        "" => Err("the name or path of an OCI runtime"),
+        name => Ok(name.to_owned()),
+    });
+    let guest_binary = reader.value("guest", |text| match text {
+        "" => beside_this_program().ok_or("the path of `berth-guest`"),
+        path => folder(path),
+    });
+    let pool_size = reader.value("pool", |text| match text.parse() {
+        Ok(size @ 0..=1000) => Ok(size),
+        _ => Err("a number from 0 to 1000"),
+    });
+    let warm_images = reader.value("warm_images", |text| {
+        Ok(text
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect())
+    });
+    let seconds = |least: u64| {
+        move |text: &str| match text.parse() {
+            Ok(seconds) if (least..=31_536_000).contains(&seconds) => Ok(Duration::from_secs(seconds)),
+            _ if least == 0 => Err("a number of seconds, at most a year (31536000); 0 for never"),
+            _ => Err("a number of seconds, from 1 to a year (31536000)"),
+        }
+    };
+    let idle_timeout = reader.value("idle_timeout", seconds(1));
+    let idle_timeout_max = reader.value("idle_timeout_max", seconds(1));
+    let lifetime = reader.value("lifetime", seconds(0));
+    let view_url_ttl = reader.value("view_url_ttl", seconds(1));
+    let log_format = reader.value("log_format", |text| match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("text, json"),
+    });
+
+    let bad = reader.bad;
+    let all = || {
+        Some(Settings {
+            listen: listen?,
+            public_url: public_url?,
+            log_format: log_format?,
+            control: Config {
+                data: data?,
+                images: images?,
+                runtime: runtime?,
+                guest_binary: guest_binary?,
+                pool_size: pool_size?,
+                warm_images: warm_images?,
+                idle_timeout: idle_timeout?,
+                idle_timeout_max: idle_timeout_max?,
+                lifetime: lifetime?,
+                view_url_ttl: view_url_ttl?,
+            },
+        })
+    };
+    match all() {
+        Some(settings) if bad.is_empty() => Ok(settings),
+        _ => Err(BadSettings(bad)),
+    }
+}
+
+struct Reader<'a> {
+    flags: &'a Flags,
+    environment: &'a dyn Fn(&str) -> Option<String>,
+    file: BTreeMap<String, (String, String)>,
+    bad: Vec<String>,
+}
+
+impl Reader<'_> {
+    /// Reads the settings file, if one is named: each value as text, with where it stands.
+    fn read_file(&mut self) {
+        let from_environment = || (self.environment)("BERTH_CONFIG").map(PathBuf::from);
+        let Some(path) = self.flags.config.clone().or_else(from_environment) else {
+            return;
+        };
+        let table = fs_err::read_to_string(&path)
+            .map_err(|error| error.to_string())
+            .and_then(|text| {
+                text.parse::<toml::Table>()
+                    .map_err(|error| format!("`{}`: {error}", path.display()))
+            });
+        let table = match table {
+            Ok(table) => table,
+            Err(error) => return self.bad.push(error),
+        };
+        for (name, value) in table {
+            let place = format!("`{name}` in `{}`", path.display());
+            if !SETTINGS.iter().any(|setting| setting.name == name) {
+                let names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
+                self.bad
+                    .push(format!("{place} is not a setting; allowed: {}", names.join(", ")));
+                continue;
+            }
+            let text = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Integer(number) => number.to_string(),
+                other => {
+                    self.bad
+                        .push(format!("{place} is {other}; allowed: a string or a number"));
+                    continue;
+                }
+            };
+            self.file.insert(name, (text, place));
+        }
+    }
+
+    /// The value of a setting, or `None` with the refusal noted.
+    fn value<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, &'static str>) -> Option<T> {
+        let from_flag = || {
+            self.flags
+                .values
+                .get(name)
+                .map(|text| (text.clone(), format!("`--{}`", name.replace('_', "-"))))
+        };
+        let from_environment =
+            || (self.environment)(&variable(name)).map(|text| (text, format!("`{}`", variable(name))));
+        let default = || {
+            let default = SETTINGS
+                .iter()
+                .find(|setting| setting.name == name)
+                .map_or("", |setting| setting.default);
+            (default.to_owned(), format!("the default of `{name}`"))
+        };
+        let (text, place) = from_flag()
+            .or_else(from_environment)
+            .or_else(|| self.file.get(name).cloned())
+            .unwrap_or_else(default);
+        match parse(&text) {
+            Ok(value) => Some(value),
+            Err(allowed) => {
+                self.bad.push(format!("{place} is {text:?}; allowed: {allowed}"));
+                None
+            }
+        }
+    }
+}
+
+/// The guest that was built with this program.
+fn beside_this_program() -> Option<PathBuf> {
+    Some(std::env::current_exe().ok()?.parent()?.join("berth-guest"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(values: &[(&'static str, &str)]) -> Flags {
+        Flags {
+            config: None,
+            values: values
+                .iter()
+                .map(|(name, text)| (*name, (*text).to_owned()))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_allowed() {
+        let settings = read(&Flags::default(), |_| None).unwrap();
+        assert_eq!(settings.listen, "127.0.0.1:8080");
+        assert_eq!(settings.control.lifetime, Duration::from_secs(1800));
+    }
+
+    #[test]
+    fn a_flag_wins_over_a_variable_over_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("berth.toml");
+        fs_err::write(&file, "pool = 3\nidle_timeout = \"60\"\nlifetime = 7\n").unwrap();
+        let mut flags = flags(&[("pool", "1")]);
+        flags.config = Some(file);
+        let environment =
+            |name: &str| (name == "BERTH_POOL" || name == "BERTH_IDLE_TIMEOUT").then(|| "90".to_owned());
+        let control = read(&flags, environment).unwrap().control;
+        assert_eq!(control.pool_size, 1);
+        assert_eq!(control.idle_timeout, Duration::from_secs(90));
+        assert_eq!(control.lifetime, Duration::from_secs(7));
+    }
+
+    #[test]
+    fn one_start_reports_every_bad_setting() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("berth.toml");
+        fs_err::write(&file, "colour = \"red\"\nlifetime = -1\n").unwrap();
+        let mut flags = flags(&[("pool", "many"), ("listen", "here")]);
+        flags.config = Some(file);
+        let environment = |name: &str| (name == "BERTH_LOG_FORMAT").then(|| "xml".to_owned());
+        let text = read(&flags, environment).unwrap_err().to_string();
+        for part in [
+            "`colour` in",
+            "`lifetime` in",
+            "`--pool` is \"many\"; allowed: a number from 0 to 1000",
+            "`--listen` is \"here\"",
+            "`BERTH_LOG_FORMAT` is \"xml\"; allowed: text, json",
+        ] {
+            assert!(text.contains(part), "{part} is not in:\n{text}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! After a start: what of the last server's work is still there.
+//!
+//! | in the store | on the machine | becomes |
+//! |---|---|---|
+//! | session running, sandbox claimed | alive, its guest answers | a live session |
+//! | session running | gone, or its guest is silent | ended: host restarted |
+//! | sandbox ready, of no session | alive | back into the pool |
+//! | sandbox making or ending | anything | removed |
+//! | nothing | anything of this server | removed |
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use berth_guest_api::CONTRACT_VERSION;
+use berth_sandbox::{Sandbox, SandboxId};
+use berth_store::{SandboxState, SessionRow, SessionState};
+use std::time::Duration;
+use tracing::{info, warn};
+
+use crate::error::ControlError;
+use crate::life::EndReason;
+use crate::session::{Session, guest_of};
+use crate::{Control, life, state_of};
+
+impl Control {
+    /// Takes over what a former server of this data folder left, and clears the rest.
+    pub(crate) async fn adopt(self: &Arc<Self>) -> Result<(), ControlError> {
+        let sessions = self.store.unfinished_sessions().await?;
+        let mut sessions: HashMap<String, SessionRow> = sessions
+            .into_iter()
+            .map(|row| (row.sandbox_id.clone(), row))
+            .collect();
+        let rows = self.store.sandboxes().await?;
+        let known: HashSet<String> = rows.iter().map(|row| row.id.clone()).collect();
+
+        for row in rows {
+            let session = sessions.remove(&row.id);
+            match (row.state, session) {
+                (SandboxState::Claimed, Some(session)) if session.state == SessionState::Running => {
+                    self.adopt_session(session).await?;
+                }
+                (SandboxState::Ready, None) => match self.adopt_sandbox(&row.id).await {
+                    Some(sandbox) => self.pool.put(&row.image, sandbox),
+                    None => self.store.condemn_sandbox(&row.id).await?,
+                },
+                _ => self.store.condemn_sandbox(&row.id).await?,
+            }
+        }
+        // A session whose sandbox has no row: its sandbox went while its end was being written.
+        for session in sessions
+            .into_values()
+            .filter(|row| row.state == SessionState::Running)
+        {
+            self.note_lost(session).await?;
+        }
+        for id in self.maker.sandboxes.list().await.map_err(ControlError::Start)? {
+            if !known.contains(id.as_str()) {
+                warn!("sandbox {} belongs to nobody; removing it", id.as_str());
+                self.maker.end(id.as_str()).await;
+            }
+        }
+        self.remove_ended().await
+    }
+
+    /// Ends every session and removes every sandbox of this server; how many sessions there were.
+    pub(crate) async fn end_everything(&self) -> Result<usize, ControlError> {
+        let sessions = self.store.unfinished_sessions().await?;
+        for row in sessions.iter().filter(|row| row.state == SessionState::Running) {
+            let why = EndReason::ServerStopped.word();
+            self.store
+                .advance_session(row, SessionState::Ending, Some(why))
+                .await?;
+        }
+        for row in self.store.sandboxes().await? {
+            self.store.condemn_sandbox(&row.id).await?;
+        }
+        for id in self.maker.sandboxes.list().await.map_err(ControlError::Start)? {
+            self.maker.end(id.as_str()).await;
+        }
+        self.remove_ended().await?;
+        Ok(sessions.len())
+    }
+
+    async fn adopt_session(self: &Arc<Self>, row: SessionRow) -> Result<(), ControlError> {
+        let Some(sandbox) = self.adopt_sandbox(&row.sandbox_id).await else {
+            return self.note_lost(row).await;
+        };
+        info!(session.id = %row.id, "session {} goes on", row.id);
+        let idle_timeout = Duration::from_millis(row.idle_timeout_ms);
+        self.enlist(&Session::new(
+            row.id,
+            row.key_id,
+            row.image,
+            row.created,
+            idle_timeout,
+            sandbox,
+        ));
+        Ok(())
+    }
+
+    /// The sandbox of this id, if it lives and its guest answers in a contract that this server speaks.
+    async fn adopt_sandbox(&self, id: &str) -> Option<Sandbox> {
+        let sandbox_id = id.parse::<SandboxId>().ok()?;
+        let sandbox = match self.maker.sandboxes.adopt(&sandbox_id).await {
+            Ok(sandbox) => sandbox?,
+            Err(error) => {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "could not take over sandbox {id}"
+                );
+                return None;
+            }
+        };
+        match guest_of(&sandbox).hello().await {
+            Ok(hello) if hello.contract_version <= CONTRACT_VERSION => Some(sandbox),
+            Ok(hello) => {
+                warn!(
+                    "the guest of sandbox {id} speaks the newer contract {}",
+                    hello.contract_version
+                );
+                None
+            }
+            Err(error) => {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the guest of sandbox {id} is silent"
+                );
+                None
+            }
+        }
+    }
+
+    async fn note_lost(&self, row: SessionRow) -> Result<(), ControlError> {
+        let why = EndReason::HostRestarted;
+        warn!(session.id = %row.id, "session {} was lost: {why}", row.id);
+        debug_assert_eq!(state_of(&row), life::State::Running);
+        self.store
+            .advance_session(&row, SessionState::Ending, Some(why.word()))
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,146 @@
+//! Creating a session: check everything, take a ready sandbox or make one, write it down, hand it over.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use berth_sandbox::{Ending, Sandbox};
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use crate::error::ControlError;
+use crate::life::EndReason;
+use crate::secret::{new_id, new_ticket};
+use crate::session::Session;
+use crate::{Control, config};
+
+/// What a caller asks for.
+#[derive(Debug)]
+pub struct NewSession<'a> {
+    /// The image's name.
+    pub image: &'a str,
+    /// Labels, already checked.
+    pub labels: BTreeMap<String, String>,
+    /// Idle release in seconds; `None` or 0 means the server's default.
+    pub idle_timeout_s: Option<i64>,
+    /// Name of a policy, kept as given.
+    pub policy: Option<&'a str>,
+    /// How many contexts the caller wants mounted.
+    pub contexts: usize,
+}
+
+impl Control {
+    /// Makes a session for a key. Also returns the secret of its first live view ticket.
+    pub async fn create(
+        self: &Arc<Self>,
+        key_id: &str,
+        new: NewSession<'_>,
+    ) -> Result<(Arc<Session>, String), ControlError> {
+        let idle_timeout = idle_timeout(new.idle_timeout_s, &self.config)?;
+        if new.contexts > 0 {
+            return Err(ControlError::Invalid {
+                field: "persistenceDataList",
+                got: format!("a list of {}", new.contexts),
+                allowed:
+                    "none: this version of the server has no contexts yet; leave out `context_syncs` and \
+                          `browser_context`"
+                        .to_owned(),
+            });
+        }
+        let image = self.images.get(new.image).await?;
+
+        let taken = self.pool.take(&image);
+        for dead in taken.dead {
+            self.maker.end(&dead).await;
+        }
+        let (sandbox, warm) = match taken.sandbox {
+            Some(sandbox) => (sandbox, true),
+            None => (self.maker.make(&image, false).await?, false),
+        };
+
+        let id = new_id("s");
+        let ticket = new_ticket();
+        let written = self
+            .store
+            .insert_session(&berth_store::NewSession {
+                id: &id,
+                key_id,
+                image: &image.name,
+                sandbox_id: sandbox.id().as_str(),
+                policy: new.policy,
+                idle_timeout_ms: u64::try_from(idle_timeout.as_millis()).unwrap_or(u64::MAX),
+                labels: &new.labels,
+                ticket: (&ticket, self.ticket_expiry()),
+            })
+            .await;
+        if let Err(error) = written {
+            self.maker.end(sandbox.id().as_str()).await;
+            return Err(error.into());
+        }
+        let session = Session::new(
+            id,
+            key_id.to_owned(),
+            image.name.clone(),
+            Timestamp::now(),
+            idle_timeout,
+            sandbox.clone(),
+        );
+        self.enlist(&session);
+        info!(
+            session.id = %session.id, sandbox.id = %sandbox.id().as_str(), image = %image.name, warm,
+            "session {} begins", session.id
+        );
+        Ok((session, ticket))
+    }
+
+    /// Lets a session take calls, and watches its sandbox.
+    pub(crate) fn enlist(self: &Arc<Self>, session: &Arc<Session>) {
+        self.live
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(session.id.clone(), Arc::clone(session));
+        tokio::spawn(Arc::clone(self).watch(Arc::clone(session)));
+    }
+
+    /// Ends the session when its sandbox ends by itself.
+    async fn watch(self: Arc<Self>, session: Arc<Session>) {
+        let sandbox: Sandbox = session.sandbox.clone();
+        let ending = tokio::select! {
+            ending = sandbox.ended() => ending,
+            _ = session.ended() => return,
+            () = self.stop.cancelled() => return,
+        };
+        let why = match ending {
+            Ending::OutOfMemory => EndReason::OutOfMemory,
+            Ending::Exited(_) | Ending::Signalled(_) | Ending::Unknown | Ending::Destroyed => {
+                EndReason::Crashed
+            }
+        };
+        warn!(
+            session.id = %session.id, sandbox.id = %sandbox.id().as_str(), ?ending, log = ?sandbox.log_tail(),
+            "the guest of session {} ended by itself", session.id
+        );
+        while let Err(error) = self.end(&session, why).await {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "could not write the end of session {}", session.id
+            );
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+fn idle_timeout(asked_s: Option<i64>, config: &config::Config) -> Result<Duration, ControlError> {
+    let max_s = config.idle_timeout_max.as_secs();
+    match asked_s {
+        None | Some(0) => Ok(config.idle_timeout),
+        Some(asked) => match u64::try_from(asked) {
+            Ok(seconds) if seconds <= max_s => Ok(Duration::from_secs(seconds)),
+            _ => Err(ControlError::Invalid {
+                field: "timeout",
+                got: asked.to_string(),
+                allowed: format!("1 to {max_s} seconds, or 0 for the server's default"),
+            }),
+        },
+    }
+}

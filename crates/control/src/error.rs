@@ -1,0 +1,109 @@
+//! Why the control plane refused. Knows nothing of HTTP; the server gives each variant its status and code.
+
+use berth_guest_client::GuestError;
+use berth_images::Error as ImageError;
+use berth_sandbox::{InvalidId, SandboxError};
+use berth_store::StoreError;
+use jiff::Timestamp;
+
+use crate::life::EndReason;
+
+/// A refusal or a failure, as callers of [`Control`](crate::Control) see it.
+///
+/// The texts for a session that cannot be used hold the words that clients look for: `session`, `not found`, `expired`.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// No session of this id belongs to the caller. Also the answer for a session of another key.
+    #[error("session `{id}` not found: the id is invalid, or the session has expired")]
+    UnknownSession {
+        /// The id as it was asked for.
+        id: String,
+    },
+    /// The session is over.
+    #[error("session `{id}` not found or expired: {why}{}", .at.map(|at| format!(" at {at:.0}")).unwrap_or_default())]
+    EndedSession {
+        /// The session.
+        id: String,
+        /// Why it ended.
+        why: EndReason,
+        /// When it ended, once nothing is left of it.
+        at: Option<Timestamp>,
+    },
+    /// The server has no such image.
+    #[error("`imageId` is `{name}`, which is not on this server; available: {available}")]
+    UnknownImage {
+        /// The name as it was asked for.
+        name: String,
+        /// The names there are.
+        available: String,
+    },
+    /// A field that is not allowed.
+    #[error("`{field}` is {got}; allowed: {allowed}")]
+    Invalid {
+        /// The field's name in the API.
+        field: &'static str,
+        /// What it held.
+        got: String,
+        /// What it may hold.
+        allowed: String,
+    },
+    /// No room for another session.
+    #[error(
+        "this machine has no room for another session: {free_mib} MiB of memory are free, {needed_mib} MiB are \
+         needed; release a session or add memory"
+    )]
+    Full {
+        /// Memory that is free.
+        free_mib: u64,
+        /// Memory that must be free.
+        needed_mib: u64,
+    },
+    /// An id that no sandbox can have; the store is damaged.
+    #[error("the server's database names an impossible sandbox")]
+    SandboxId(#[from] InvalidId),
+    /// The sandbox could not be made.
+    #[error("the session's sandbox could not be started")]
+    Start(#[source] SandboxError),
+    /// The sandbox started, its guest did not answer.
+    #[error("the session's sandbox started, but its guest did not answer")]
+    Silent(#[source] GuestError),
+    /// The store failed.
+    #[error("the server's database failed")]
+    Store(#[from] StoreError),
+    /// The image store failed.
+    #[error("the image store failed")]
+    Images(#[from] ImageError),
+}
+
+/// Why a server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A file or folder of the server could not be used.
+    #[error("could not prepare `{path}`")]
+    Prepare {
+        /// What was being prepared.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// Another server uses this data folder.
+    #[error("another server is using `{0}`; stop it, or choose another folder with `--data`")]
+    InUse(String),
+    /// The guest's binary is missing or does not run.
+    #[error("the guest `{path}` does not run on this machine: {reason}")]
+    Guest {
+        /// Where it should be.
+        path: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The sandbox layer could not start.
+    #[error("could not start the sandbox layer; `berth doctor` says what this machine lacks")]
+    Sandbox(#[source] SandboxError),
+    /// The store failed.
+    #[error("could not use the database")]
+    Store(#[from] StoreError),
+    /// The image store failed.
+    #[error("could not use the image store")]
+    Images(#[from] ImageError),
+}

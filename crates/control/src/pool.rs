@@ -1,0 +1,168 @@
+//! The warm pool: ready sandboxes that wait for a session, per image.
+//!
+//! A reconciler keeps the pool at its size: it runs when nudged (a sandbox was taken) and on a timer, compares what is
+//! there with what should be, and makes one at a time, so that refilling never takes more than one core from the
+//! sessions that run.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use berth_images::Image;
+use berth_sandbox::Sandbox;
+use futures_util::FutureExt;
+use tokio::sync::Notify;
+use tracing::{debug, warn};
+
+use crate::images::Images;
+use crate::sandboxes::{Maker, free_memory_mib};
+
+/// How often the pool is looked at without a nudge.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// The pool leaves at least this much memory to sessions, in MiB.
+const LEAVE_FREE_MIB: u64 = 2048;
+
+/// Ready sandboxes, by the key of the image they were made from: two names of one image share them, and an image that
+/// was built again has another key.
+pub(crate) struct Pool {
+    size: usize,
+    waiting: Mutex<HashMap<String, VecDeque<Sandbox>>>,
+    /// Names of the images that are kept ready: those that were configured, and those that were used.
+    wanted: Mutex<BTreeSet<String>>,
+    nudge: Notify,
+}
+
+impl Pool {
+    /// An empty pool that is to hold `size` sandboxes for each wanted image.
+    pub(crate) fn new(size: usize, images: &[String]) -> Self {
+        Self {
+            size,
+            waiting: Mutex::default(),
+            wanted: Mutex::new(images.iter().cloned().collect()),
+            nudge: Notify::new(),
+        }
+    }
+
+    /// Takes a live sandbox of this image, if one is waiting. From now on the pool keeps some of this image.
+    pub(crate) fn take(&self, image: &Image) -> Taken {
+        lock(&self.wanted).insert(image.name.clone());
+        let mut dead = Vec::new();
+        let sandbox = {
+            let mut waiting = lock(&self.waiting);
+            let queue = waiting.entry(key(image)).or_default();
+            loop {
+                match queue.pop_front() {
+                    Some(sandbox) if has_ended(&sandbox) => dead.push(sandbox.id().as_str().to_owned()),
+                    other => break other,
+                }
+            }
+        };
+        self.nudge.notify_one();
+        Taken { sandbox, dead }
+    }
+
+    /// Puts a ready sandbox into the pool; `key` is that of its image.
+    pub(crate) fn put(&self, key: &str, sandbox: Sandbox) {
+        lock(&self.waiting)
+            .entry(key.to_owned())
+            .or_default()
+            .push_back(sandbox);
+    }
+
+    /// Ready sandboxes, and how many there should be.
+    pub(crate) fn depth(&self) -> (usize, usize) {
+        let ready = lock(&self.waiting).values().map(VecDeque::len).sum();
+        (ready, self.size * lock(&self.wanted).len())
+    }
+
+    /// Keeps the pool at its size, for ever.
+    pub(crate) async fn keep_filled(self: Arc<Self>, maker: Arc<Maker>, images: Arc<Images>) {
+        loop {
+            while self.step(&maker, &images).await {}
+            let _ = tokio::time::timeout(LOOK_EVERY, self.nudge.notified()).await;
+        }
+    }
+
+    /// Removes what is no longer wanted, then makes one sandbox for an image that has too few. False when there is
+    /// nothing to make, or when it cannot be made now.
+    async fn step(&self, maker: &Maker, images: &Images) -> bool {
+        let names: Vec<String> = lock(&self.wanted).iter().cloned().collect();
+        let mut wanted: HashMap<String, Image> = HashMap::new();
+        for name in names {
+            match images.get(&name).await {
+                Ok(image) => _ = wanted.insert(key(&image), image),
+                Err(error) => debug!(
+                    error = &error as &dyn std::error::Error,
+                    "no pool for image {name}"
+                ),
+            }
+        }
+        for id in self.remove_unwanted(&wanted) {
+            maker.end(&id).await;
+        }
+        let Some(image) = self.wanting(&wanted) else {
+            return false;
+        };
+        if free_memory_mib().is_some_and(|free| free < LEAVE_FREE_MIB) {
+            debug!("the pool waits for memory");
+            return false;
+        }
+        match maker.make(image, true).await {
+            Ok(sandbox) => {
+                self.put(&key(image), sandbox);
+                true
+            }
+            Err(error) => {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "could not fill the pool of {}", image.name
+                );
+                false
+            }
+        }
+    }
+
+    fn wanting<'a>(&self, wanted: &'a HashMap<String, Image>) -> Option<&'a Image> {
+        let waiting = lock(&self.waiting);
+        let short = |key: &String| waiting.get(key).map_or(0, VecDeque::len) < self.size;
+        wanted.iter().find(|(key, _)| short(key)).map(|(_, image)| image)
+    }
+
+    /// Takes out sandboxes that have died, and those of images that nobody wants.
+    fn remove_unwanted(&self, wanted: &HashMap<String, Image>) -> Vec<String> {
+        let mut removed = Vec::new();
+        for (key, queue) in lock(&self.waiting).iter_mut() {
+            queue.retain(|sandbox| {
+                let keep = wanted.contains_key(key) && !has_ended(sandbox);
+                if !keep {
+                    removed.push(sandbox.id().as_str().to_owned());
+                }
+                keep
+            });
+        }
+        removed
+    }
+}
+
+/// What a pool calls an image.
+pub(crate) fn key(image: &Image) -> String {
+    image.key.to_string()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while one is held, and neither map is ever half-changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What came out of the pool.
+pub(crate) struct Taken {
+    /// A live one.
+    pub(crate) sandbox: Option<Sandbox>,
+    /// Those that had died while they waited; to be ended.
+    pub(crate) dead: Vec<String>,
+}
+
+fn has_ended(sandbox: &Sandbox) -> bool {
+    sandbox.ended().now_or_never().is_some()
+}

@@ -1,0 +1,172 @@
+//! Makes sandboxes ready, and ends them: every step is in the store before it happens.
+//!
+//! A sandbox is *ready* when its guest answers and its interpreters are warm. What is half-made when the server dies is
+//! found by its row or its folder and removed at the next start.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_images::Image;
+use berth_sandbox::{Limits, Sandbox, SandboxId, Sandboxes, Spec};
+use berth_store::{SandboxState, Store};
+use tokio::sync::Semaphore;
+use tracing::{Instrument, info, info_span, warn};
+
+use crate::error::ControlError;
+use crate::pool;
+use crate::secret::new_id;
+use crate::session::guest_of;
+
+/// Sandboxes that are being made at the same time; more than the machine has cores only makes all of them slower.
+const MAKING_MAX: usize = 4;
+
+/// Memory that must be free before a sandbox is made, in MiB: a warm one takes about 90, its first use more.
+const FREE_MEMORY_MIB_MIN: u64 = 512;
+
+/// How long a new guest may take to warm its interpreters before it is used as it is.
+const WARM_UP_MAX: Duration = Duration::from_secs(15);
+
+/// How often a new guest is asked whether it is warm.
+const WARM_UP_POLL: Duration = Duration::from_millis(20);
+
+/// The part of the control plane that turns images into ready sandboxes.
+pub(crate) struct Maker {
+    pub(crate) store: Store,
+    pub(crate) sandboxes: Arc<dyn Sandboxes>,
+    pub(crate) guest_binary: PathBuf,
+    making: Semaphore,
+}
+
+impl Maker {
+    pub(crate) fn new(store: Store, sandboxes: Arc<dyn Sandboxes>, guest_binary: std::path::PathBuf) -> Self {
+        Self {
+            store,
+            sandboxes,
+            guest_binary,
+            making: Semaphore::new(MAKING_MAX),
+        }
+    }
+
+    /// Makes a sandbox whose guest answers. With `warm`, waits until its interpreters are warm too.
+    pub(crate) async fn make(&self, image: &Image, warm: bool) -> Result<Sandbox, ControlError> {
+        let Ok(_permit) = self.making.acquire().await else {
+            unreachable!("the semaphore is never closed");
+        };
+        check_memory()?;
+        let id = new_id("sb");
+        let span = info_span!("make", sandbox.id = %id, image = %image.name);
+        async {
+            self.store.insert_sandbox(&id, &pool::key(image)).await?;
+            match self.bring_up(&id, image, warm).await {
+                Ok(sandbox) => Ok(sandbox),
+                Err(error) => {
+                    self.end(&id).await;
+                    Err(error)
+                }
+            }
+        }
+        .instrument(span)
+        .await
+    }
+
+    async fn bring_up(&self, id: &str, image: &Image, warm: bool) -> Result<Sandbox, ControlError> {
+        let sandbox_id = id.parse::<SandboxId>()?;
+        let spec = Spec {
+            layers: image.layer_paths().map(Path::to_owned).collect(),
+            guest_binary: self.guest_binary.clone(),
+            hostname: "berth".to_owned(),
+            limits: Limits {
+                memory_bytes: image.facts.limits.memory_bytes,
+                cpus: image.facts.limits.cpus,
+                pids: image.facts.limits.pids,
+                disk_bytes: image.facts.limits.disk_bytes,
+                inodes: image.facts.limits.inodes,
+            },
+            environment: vec![("BERTH_USER".to_owned(), image.facts.user.name.clone())],
+        };
+        let sandbox = self
+            .sandboxes
+            .create(&sandbox_id, &spec)
+            .await
+            .map_err(ControlError::Start)?;
+        let guest = guest_of(&sandbox);
+        let started = tokio::time::Instant::now();
+        let ready = async {
+            loop {
+                let hello = guest.hello().await.map_err(ControlError::Silent)?;
+                if !warm || hello.warm || started.elapsed() > WARM_UP_MAX {
+                    return Ok::<_, ControlError>(());
+                }
+                tokio::time::sleep(WARM_UP_POLL).await;
+            }
+        };
+        tokio::select! {
+            ready = ready => ready?,
+            ending = sandbox.ended() => {
+                warn!(?ending, log = ?sandbox.log_tail(), "guest of sandbox {id} ended while it started");
+                return Err(ControlError::Silent(berth_guest_client::GuestError::Unexpected(
+                    format!("by ending: {ending:?}"),
+                )));
+            }
+        }
+        self.store
+            .advance_sandbox(id, SandboxState::Making, SandboxState::Ready)
+            .await?;
+        info!(
+            duration_ms = started.elapsed().as_millis() as u64,
+            "sandbox {id} is ready"
+        );
+        Ok(sandbox)
+    }
+
+    /// Removes a sandbox and everything of it; tells whether all is gone. What is left is tried again later.
+    pub(crate) async fn end(&self, id: &str) -> bool {
+        let condemned = self.store.condemn_sandbox(id).await;
+        let Ok(sandbox_id) = id.parse::<SandboxId>() else {
+            warn!("the store holds the impossible sandbox id {id:?}");
+            return false;
+        };
+        if let Err(error) = self.sandboxes.destroy(&sandbox_id).await {
+            warn!(error = &error as &dyn std::error::Error, sandbox.id = %id, "could not remove sandbox {id} yet");
+            return false;
+        }
+        match condemned.and(self.store.delete_sandbox(id).await) {
+            Ok(()) => true,
+            Err(error) => {
+                warn!(error = &error as &dyn std::error::Error, sandbox.id = %id, "could not forget sandbox {id} yet");
+                false
+            }
+        }
+    }
+}
+
+/// Refuses to make a sandbox that the machine has no memory for.
+pub(crate) fn check_memory() -> Result<(), ControlError> {
+    // Without the figure there is nothing to decide on; the kernel will.
+    let Some(free_mib) = free_memory_mib() else {
+        return Ok(());
+    };
+    if free_mib < FREE_MEMORY_MIB_MIN {
+        return Err(ControlError::Full {
+            free_mib,
+            needed_mib: FREE_MEMORY_MIB_MIN,
+        });
+    }
+    Ok(())
+}
+
+/// Memory that can be had without swapping, by the kernel's own estimate.
+pub(crate) fn free_memory_mib() -> Option<u64> {
+    let text = fs_err::read_to_string("/proc/meminfo").ok()?;
+    let fields: HashMap<_, _> = text.lines().filter_map(|line| line.split_once(':')).collect();
+    let kib: u64 = fields
+        .get("MemAvailable")?
+        .trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse()
+        .ok()?;
+    Some(kib / 1024)
+}

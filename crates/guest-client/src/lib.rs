@@ -1,0 +1,197 @@
+//! Speaks to a guest: HTTP/1.1 over the Unix socket that the host made.
+//!
+//! In: a socket path, then tool calls and WebSocket handshakes. Out: the guest's answers, bounded: a session's code may
+//! have taken over its guest, so no length, status or content that comes back is trusted.
+//!
+//! Never: a path or an address that came from a session. Start reading at [`Guest`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_guest_api::{ACTIVITY, Activity, HELLO, Hello, TOOLS};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::UnixStream;
+
+mod connector;
+
+use connector::SocketConnector;
+
+/// Largest answer of a tool. Tools bound their own output far below; more than this is not a guest of ours.
+pub const ANSWER_BYTES_MAX: usize = 96 << 20;
+
+/// Largest answer of the guest about itself.
+const OWN_ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// How long a guest may take to answer about itself, and to accept a WebSocket.
+const OWN_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Open connections that wait for the next call. More calls than that at once open and close their own.
+const IDLE_CONNECTIONS_MAX: usize = 8;
+
+/// Why a guest gave no usable answer.
+#[derive(Debug, thiserror::Error)]
+pub enum GuestError {
+    /// Nothing listens, or the connection broke.
+    #[error("the session's guest does not answer")]
+    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No answer in time.
+    #[error("the session's guest did not answer within {0:?}")]
+    TimedOut(Duration),
+    /// An answer that the contract does not know.
+    #[error("the session's guest answered {0}")]
+    Unexpected(String),
+}
+
+/// A tool's answer as it came: for the edge to pass on, not to read.
+#[derive(Debug)]
+pub struct ToolAnswer {
+    /// False when the guest knows no such tool.
+    pub known: bool,
+    /// A JSON document, checked to be one.
+    pub body: Bytes,
+}
+
+/// A WebSocket that the guest has accepted.
+#[derive(Debug)]
+pub struct Tunnel {
+    /// The guest's headers, `Sec-WebSocket-Accept` among them.
+    pub headers: HeaderMap,
+    /// The connection after the handshake.
+    pub io: TokioIo<hyper::upgrade::Upgraded>,
+}
+
+/// One session's guest; cheap to clone. Connections are kept and used again.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    socket: Arc<PathBuf>,
+    client: Client<SocketConnector, Full<Bytes>>,
+}
+
+impl Guest {
+    /// A guest that listens on `socket`. Connects when first used.
+    pub fn new(socket: PathBuf) -> Self {
+        let socket = Arc::new(socket);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .pool_idle_timeout(None)
+            .build(SocketConnector::new(Arc::clone(&socket)));
+        Self { socket, client }
+    }
+
+    /// What the guest says of itself. A guest that is still starting answers once it listens.
+    pub async fn hello(&self) -> Result<Hello, GuestError> {
+        self.own_answer(HELLO).await
+    }
+
+    /// When the session was last used, by what the guest can see.
+    pub async fn activity(&self) -> Result<Activity, GuestError> {
+        self.own_answer(ACTIVITY).await
+    }
+
+    /// Runs a tool. `arguments` is a JSON object, passed on as it stands.
+    pub async fn call_tool(
+        &self,
+        tool: &str,
+        arguments: Bytes,
+        timeout: Duration,
+    ) -> Result<ToolAnswer, GuestError> {
+        let request = request(Method::POST, &format!("{TOOLS}{tool}"), arguments)?;
+        let (status, body) = within(timeout, self.send(request, ANSWER_BYTES_MAX)).await?;
+        let known = match status {
+            StatusCode::OK => true,
+            StatusCode::NOT_FOUND => false,
+            other => {
+                return Err(GuestError::Unexpected(format!(
+                    "with status {other} to a tool call"
+                )));
+            }
+        };
+        // The body goes into an envelope as it is, so it must not be able to close it.
+        serde_json::from_slice::<&serde_json::value::RawValue>(&body)
+            .map_err(|_| GuestError::Unexpected("a tool call with something that is not JSON".into()))?;
+        Ok(ToolAnswer { known, body })
+    }
+
+    /// Asks the guest to take over a WebSocket. `headers` are the client's handshake headers.
+    pub async fn open_tunnel(&self, path: &str, headers: HeaderMap) -> Result<Tunnel, GuestError> {
+        within(OWN_ANSWER_TIMEOUT, self.handshake(path, headers)).await
+    }
+
+    async fn handshake(&self, path: &str, headers: HeaderMap) -> Result<Tunnel, GuestError> {
+        let stream = UnixStream::connect(self.socket.as_path())
+            .await
+            .map_err(unreachable)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(unreachable)?;
+        tokio::spawn(connection.with_upgrades());
+        let mut request = request(Method::GET, path, Bytes::new())?;
+        request.headers_mut().extend(headers);
+        let mut response = sender.send_request(request).await.map_err(unreachable)?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let status = response.status();
+            let body = Limited::new(response.into_body(), OWN_ANSWER_BYTES_MAX)
+                .collect()
+                .await;
+            let text = body.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned());
+            let text: String = text.unwrap_or_default().chars().take(500).collect();
+            return Err(GuestError::Unexpected(format!("{status} to a WebSocket: {text}")));
+        }
+        let upgraded = hyper::upgrade::on(&mut response).await.map_err(unreachable)?;
+        Ok(Tunnel {
+            headers: std::mem::take(response.headers_mut()),
+            io: TokioIo::new(upgraded),
+        })
+    }
+
+    async fn own_answer<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, GuestError> {
+        let request = request(Method::GET, path, Bytes::new())?;
+        let (status, body) = within(OWN_ANSWER_TIMEOUT, self.send(request, OWN_ANSWER_BYTES_MAX)).await?;
+        if status != StatusCode::OK {
+            return Err(GuestError::Unexpected(format!("{status} to `{path}`")));
+        }
+        serde_json::from_slice(&body)
+            .map_err(|error| GuestError::Unexpected(format!("`{path}` with a form unknown here: {error}")))
+    }
+
+    async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        bytes_max: usize,
+    ) -> Result<(StatusCode, Bytes), GuestError> {
+        let response = self.client.request(request).await.map_err(unreachable)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), bytes_max)
+            .collect()
+            .await
+            .map_err(GuestError::Unreachable)?;
+        Ok((status, body.to_bytes()))
+    }
+}
+
+fn request(method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, GuestError> {
+    Request::builder()
+        .method(method)
+        .uri(format!("http://guest{path}"))
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(Full::new(body))
+        .map_err(|error| GuestError::Unexpected(format!("nothing: `{path}` is not a path ({error})")))
+}
+
+fn unreachable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> GuestError {
+    GuestError::Unreachable(error.into())
+}
+
+async fn within<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, GuestError>>,
+) -> Result<T, GuestError> {
+    tokio::time::timeout(limit, answer)
+        .await
+        .unwrap_or(Err(GuestError::TimedOut(limit)))
+}

@@ -1,0 +1,136 @@
+//! The session's desktop: an X server and a desktop session, started when they are first needed.
+//!
+//! Both run as the session's user under supervisors, like any program of the session. One that has died is started again
+//! at the next need.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use crate::environment::DISPLAY;
+use crate::job::{Job, JobError, Jobs, Output};
+use crate::output::{discard, read_some};
+use crate::settings::ScreenSize;
+
+/// The X server.
+const SERVER: &str = "/usr/bin/Xvfb";
+
+/// What an image with a desktop starts in it; an image without one shows an empty screen.
+const SESSION: &str = "/usr/lib/berth/desktop-session";
+
+/// Where X servers put their sockets.
+const SOCKETS: &str = "/tmp/.X11-unix";
+
+/// An X server is up in a quarter of a second; on a busy machine it may take some.
+const START_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// Why there is no desktop.
+#[derive(Debug, thiserror::Error)]
+pub enum DesktopError {
+    /// The image has no X server.
+    #[error("this image has no desktop: `{SERVER}` is missing; choose an image with a desktop")]
+    Missing,
+    /// A process could not be started.
+    #[error("could not start the desktop: {0}")]
+    Job(#[from] JobError),
+    /// The X server ended or was too slow.
+    #[error("the X server on display {DISPLAY} did not start: {0}")]
+    Server(String),
+    /// The folder for its socket.
+    #[error("could not prepare `{SOCKETS}`: {0}")]
+    Sockets(#[source] io::Error),
+}
+
+/// Starts the desktop and keeps it.
+#[derive(Debug)]
+pub struct Desktop {
+    jobs: Jobs,
+    size: ScreenSize,
+    home: String,
+    running: Mutex<Running>,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    server: Option<Job>,
+    session: Option<Job>,
+    /// Counts the X servers: a connection to an earlier one is of no use.
+    generation: u64,
+}
+
+impl Desktop {
+    /// A desktop of `size`, not started yet.
+    pub fn new(jobs: Jobs, size: ScreenSize, home: String) -> Self {
+        Self { jobs, size, home, running: Mutex::new(Running::default()) }
+    }
+
+    /// Sees to it that the desktop runs. Returns the number of its X server, which rises with each new one.
+    pub async fn ensure(&self) -> Result<u64, DesktopError> {
+        let mut running = self.running.lock().await;
+        if running.server.as_ref().is_none_or(Job::has_ended) {
+            running.server = Some(self.start_server().await?);
+            running.generation += 1;
+            // Its programs have died with their server.
+            running.session = None;
+        }
+        if running.session.as_ref().is_none_or(Job::has_ended) && Path::new(SESSION).exists() {
+            let (job, output) = self.jobs.start(vec![SESSION.into()], &self.home, &[], None).await?;
+            forget(output);
+            running.session = Some(job);
+        }
+        Ok(running.generation)
+    }
+
+    async fn start_server(&self) -> Result<Job, DesktopError> {
+        if !Path::new(SERVER).exists() {
+            return Err(DesktopError::Missing);
+        }
+        // Made by root with the sticky bit, or the X server complains and anyone could replace the socket.
+        match DirBuilder::new().mode(0o1777).create(SOCKETS) {
+            Ok(()) => fs_err::set_permissions(SOCKETS, std::fs::Permissions::from_mode(0o1777))
+                .map_err(DesktopError::Sockets)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(DesktopError::Sockets(error)),
+        }
+        let screen = format!("{}x{}x24", self.size.width, self.size.height);
+        // The server writes its display's number to descriptor 1 when clients can connect.
+        let command = [SERVER, DISPLAY, "-screen", "0", &screen, "-nolisten", "tcp", "-ac", "-displayfd", "1"];
+        let command = command.map(str::to_owned).to_vec();
+        let (job, Output { mut stdout, stderr }) = self.jobs.start(command, &self.home, &[], None).await?;
+        match timeout(START_TIME_MAX, read_some(&mut stdout)).await {
+            Ok(Some(_)) => {
+                discard(stdout);
+                discard(stderr);
+                Ok(job)
+            }
+            Ok(None) => Err(DesktopError::Server(last_line(stderr).await)),
+            Err(_) => {
+                job.end(crate::job::wire::End::default()).await;
+                Err(DesktopError::Server(format!("no answer within {START_TIME_MAX:?}")))
+            }
+        }
+    }
+}
+
+fn forget(output: Output) {
+    discard(output.stdout);
+    discard(output.stderr);
+}
+
+async fn last_line(mut stderr: tokio::net::unix::pipe::Receiver) -> String {
+    let mut text = crate::output::Captured::new(4000);
+    let all = async {
+        while let Some(bytes) = read_some(&mut stderr).await {
+            text.push(&bytes);
+        }
+    };
+    let _ = timeout(Duration::from_secs(1), all).await;
+    let text = text.into_text();
+    let last = text.lines().rev().find(|line| !line.trim().is_empty());
+    last.map_or_else(|| "it said nothing".into(), |line| line.trim().to_owned())
+}

@@ -1,0 +1,125 @@
+//! What the parts of a guest share. One per process, cheap to clone.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fs_err::os::unix::fs::OpenOptionsExt;
+
+use crate::activity::Clock;
+use crate::code::Code;
+use crate::code::python::Python;
+use crate::desktop::Desktop;
+use crate::files::Files;
+use crate::job::Jobs;
+use crate::metrics::Meter;
+use crate::settings::Settings;
+use crate::tools::Unfinished;
+use crate::user::{User, UserError};
+use crate::view::Views;
+
+/// The Python driver, part of this binary. The first one is the program.
+const DRIVER: [(&str, &str); 3] = [
+    ("berth_driver.py", include_str!("../../../interpreters/python/berth_driver.py")),
+    ("berth_shell.py", include_str!("../../../interpreters/python/berth_shell.py")),
+    ("berth_wire.py", include_str!("../../../interpreters/python/berth_wire.py")),
+];
+
+/// A running guest.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    /// When the session was last used.
+    pub clock: Clock,
+    /// Programs of the session.
+    pub jobs: Jobs,
+    /// Files of the session.
+    pub files: Files,
+    /// Runs of code.
+    pub code: Code,
+    /// Numbers.
+    pub meter: Arc<Meter>,
+    /// Half characters at the end of files.
+    pub unfinished: Arc<Unfinished>,
+    /// The desktop.
+    pub desktop: Arc<Desktop>,
+    /// Live views of it.
+    pub views: Arc<Views>,
+    python: Arc<Python>,
+    home: Arc<str>,
+}
+
+/// Why a guest could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum GuestError {
+    /// No account to work as.
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// The guest cannot find itself.
+    #[error("could not find the guest's own binary")]
+    Binary(#[source] io::Error),
+    /// Its threads for files.
+    #[error("could not start threads that act as the session's user")]
+    Files(#[source] io::Error),
+    /// Its own files.
+    #[error("could not put the python driver into `{folder}`")]
+    Driver {
+        /// Where it should be.
+        folder: PathBuf,
+        /// Why it is not.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+impl Guest {
+    /// Builds a guest. Nothing of the session runs yet.
+    pub fn new(settings: Settings) -> Result<Self, GuestError> {
+        let user = User::find(settings.user.as_deref())?;
+        let home = if Path::new(&user.home).is_dir() { user.home.clone() } else { "/".to_owned() };
+        let files = Files::new(&user).map_err(GuestError::Files)?;
+        let jobs = Jobs::new(user).map_err(GuestError::Binary)?;
+        let folder = settings.run_dir.join("python");
+        let driver = place(&folder).map_err(|cause| GuestError::Driver { folder: folder.clone(), cause })?;
+        let python = Arc::new(Python::new(jobs.clone(), settings.python, driver, home.clone()));
+        Ok(Self {
+            clock: Clock::default(),
+            files,
+            code: Code::new(Arc::clone(&python)),
+            meter: Arc::default(),
+            unfinished: Arc::default(),
+            desktop: Arc::new(Desktop::new(jobs.clone(), settings.screen, home.clone())),
+            views: Arc::default(),
+            python,
+            home: home.into(),
+            jobs,
+        })
+    }
+
+    /// Makes interpreters ready; takes a second or two.
+    pub async fn warm_up(&self) {
+        self.python.warm_up().await;
+    }
+
+    /// Where work starts.
+    pub fn home(&self) -> String {
+        self.home.to_string()
+    }
+}
+
+/// Writes the driver where the session's user can read it and not change it. Returns the program's path.
+fn place(folder: &Path) -> io::Result<PathBuf> {
+    DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+    for (name, source) in DRIVER {
+        let path = folder.join(name);
+        // A guest that starts again finds the files of the one before.
+        match fs_err::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = fs_err::OpenOptions::new().write(true).create_new(true).mode(0o444).open(&path)?;
+        io::Write::write_all(&mut file, source.as_bytes())?;
+    }
+    Ok(folder.join(DRIVER[0].0))
+}

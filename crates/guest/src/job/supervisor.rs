@@ -1,0 +1,184 @@
+//! `berth-guest job`: the parent of one program of the session.
+//!
+//! It stays root, so the program cannot signal it; it is the reaper of everything that the program starts, so nothing
+//! gets away from it; and it ends when the last of that has ended. The guest speaks to it on standard input.
+//!
+//! When the guest is gone, so is the reason for the program: the supervisor kills it and ends.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream as BlockingStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{Pid, WaitOptions, WaitStatus};
+use tokio::net::UnixStream;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::tree;
+use super::wire::{End, Exit, FRAME_BYTES_MAX, FromJob, Launch, ToJob};
+use crate::frames::{self, FrameError, Frames};
+use crate::user::User;
+
+/// Added to the job's chance of being killed when memory runs out, so that the guest survives its work.
+const OOM_SCORE_ADJ: &str = "500";
+
+/// Why a supervisor gave up. Nobody reads it but a log.
+#[derive(Debug, thiserror::Error)]
+pub enum SupervisorError {
+    /// The guest did not speak as it should.
+    #[error("the guest did not say what to start")]
+    Guest(#[from] FrameError),
+    /// A call to the kernel failed.
+    #[error("could not prepare to supervise")]
+    Prepare(#[from] io::Error),
+}
+
+/// Runs the one program that the guest names on standard input, and supervises it to its end.
+pub fn run() -> Result<ExitCode, SupervisorError> {
+    let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).map_err(io::Error::from)?;
+    let control = BlockingStream::from(control);
+    let (first, mut fds) = frames::read_first::<ToJob>(control.as_fd(), FRAME_BYTES_MAX)?;
+    let ToJob::Start(launch) = first else { return Err(FrameError::Cut.into()) };
+    // A session of its own, so that signals to "my process group" do not reach the guest. Already a leader: as good.
+    let _ = rustix::process::setsid();
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(io::Error::from)?;
+    // Refused where the kernel already holds a higher value: then it is high enough.
+    let _ = fs_err::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
+    control.set_nonblocking(true)?;
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let control = UnixStream::from_std(control)?;
+        Supervisor {
+            guest: Frames::new(control, FRAME_BYTES_MAX),
+            own_pid: rustix::process::getpid().as_raw_nonzero().get(),
+            program: None,
+            exit: None,
+        }
+        .supervise(launch, fds.pop())
+        .await
+    })
+}
+
+struct Supervisor {
+    guest: Frames,
+    own_pid: i32,
+    program: Option<Pid>,
+    exit: Option<Exit>,
+}
+
+impl Supervisor {
+    async fn supervise(
+        mut self,
+        launch: Launch,
+        stdin: Option<OwnedFd>,
+    ) -> Result<ExitCode, SupervisorError> {
+        // Listening before the program starts: its end cannot be missed.
+        let mut child_ended = signal(SignalKind::child())?;
+        match start(launch, stdin) {
+            Ok(pid) => self.program = Pid::from_raw(pid),
+            Err(message) => {
+                self.guest.send(&FromJob::Failed { message }).await?;
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+        let pid = self.program.map_or(0, |pid| pid.as_raw_nonzero().get());
+        self.guest.send(&FromJob::Started { pid }).await?;
+        let mut told = false;
+        loop {
+            self.reap();
+            if let (Some(exit), false) = (self.exit, told) {
+                let left = tree::has_children(self.own_pid);
+                self.guest.send(&FromJob::Exited { exit, left }).await?;
+                told = true;
+            }
+            if told && !tree::has_children(self.own_pid) {
+                return Ok(ExitCode::SUCCESS);
+            }
+            tokio::select! {
+                _ = child_ended.recv() => {}
+                message = self.guest.next::<ToJob>() => {
+                    let Ok(Some(ToJob::End(end))) = message else {
+                        self.end(&End::default());
+                        return Ok(ExitCode::SUCCESS);
+                    };
+                    let outcome = self.end(&end);
+                    let ended = FromJob::Ended { killed: outcome.killed, stuck: outcome.stuck };
+                    self.guest.send(&ended).await?;
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, end: &End) -> tree::Outcome {
+        tree::end(end, self.own_pid, || reap(self.program, &mut self.exit))
+    }
+
+    fn reap(&mut self) {
+        reap(self.program, &mut self.exit);
+    }
+}
+
+/// Takes over every child that has ended; notes how the program did.
+fn reap(program: Option<Pid>, exit: &mut Option<Exit>) {
+    while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+        if Some(pid) == program {
+            *exit = Some(exit_of(status));
+        }
+    }
+}
+
+/// How a reaped process ended.
+pub(crate) fn exit_of(status: WaitStatus) -> Exit {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        // Stopped or continued is not reported without asking for it.
+        (None, None) => Exit::Code(0),
+    }
+}
+
+/// Starts the program with the account's rights and returns its process id.
+fn start(launch: Launch, stdin: Option<OwnedFd>) -> Result<i32, String> {
+    let account = launch.user;
+    let user = User {
+        name: String::new(),
+        uid: account.uid,
+        gid: account.gid,
+        groups: account.groups,
+        home: String::new(),
+    };
+    let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| format!("could not open `/dev/null`: {error}"))?;
+    let (program, arguments) = launch.command.split_first().ok_or("the command is empty")?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(launch.environment)
+        .current_dir(&launch.directory)
+        .process_group(0)
+        .stdin(stdin.map_or_else(Stdio::null, Stdio::from));
+    // A child gets the rights of the thread that makes it. This thread takes the account's rights and ends; the
+    // supervisor around it stays root. No code runs between fork and exec, so none of it has to be unsafe.
+    let started = std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                user.become_in_this_thread()?;
+                command.spawn()
+            })
+            .join()
+    });
+    // The write ends of the program's output belong to the program alone, or they would never be at their end.
+    for replace in [rustix::stdio::dup2_stdin, rustix::stdio::dup2_stdout, rustix::stdio::dup2_stderr] {
+        replace(&null).map_err(|error| format!("could not let go of the output: {error}"))?;
+    }
+    match started {
+        // Reaped by process id, not through this handle.
+        Ok(Ok(child)) => i32::try_from(child.id()).map_err(|_| "the process id is out of range".into()),
+        Ok(Err(error)) => Err(format!("could not start `{program}` in `{}`: {error}", launch.directory)),
+        Err(_) => Err(format!("could not start `{program}`: the starting thread failed")),
+    }
+}

@@ -1,0 +1,109 @@
+//! The live view's WebSocket: carries messages between a page and `berth-screen`, and starts the desktop for it.
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use berth_screen::Screen;
+use futures_util::{SinkExt, StreamExt};
+use tokio::sync::Mutex;
+
+use crate::desktop::DesktopError;
+use crate::environment::DISPLAY;
+use crate::guest::Guest;
+
+/// Longest message of a page; input is small.
+pub const RECEIVED_BYTES_MAX: usize = 64 << 10;
+
+/// WebSocket close code for "the server cannot do this".
+const CLOSE_FAILED: u16 = 1011;
+
+/// WebSocket close code for "you broke the protocol".
+const CLOSE_PROTOCOL: u16 = 1002;
+
+/// WebSocket close code for "try again later".
+const CLOSE_BUSY: u16 = 1013;
+
+/// A close reason holds at most 123 bytes.
+const REASON_BYTES_MAX: usize = 120;
+
+/// The capture of the desktop, kept while its X server lives.
+#[derive(Debug, Default)]
+pub struct Views {
+    screen: Mutex<Option<(u64, Screen)>>,
+}
+
+/// Why a view could not be opened.
+#[derive(Debug, thiserror::Error)]
+enum ViewError {
+    #[error(transparent)]
+    Desktop(#[from] DesktopError),
+    #[error("could not capture the desktop: {0}")]
+    Screen(#[from] berth_screen::ScreenError),
+    #[error("the capture of the desktop was lost")]
+    Lost,
+}
+
+impl Views {
+    async fn open(&self, guest: &Guest) -> Result<Screen, ViewError> {
+        let mut screen = self.screen.lock().await;
+        let generation = guest.desktop.ensure().await?;
+        if let Some((of, screen)) = &*screen
+            && *of == generation
+            && !screen.is_closed()
+        {
+            return Ok(screen.clone());
+        }
+        let opened = tokio::task::spawn_blocking(|| Screen::open(DISPLAY)).await.map_err(|_| ViewError::Lost)??;
+        *screen = Some((generation, opened.clone()));
+        Ok(opened)
+    }
+}
+
+/// Serves one page until it goes or the capture ends.
+pub async fn serve(mut socket: WebSocket, guest: Guest) {
+    let _viewing = guest.clock.view();
+    // Opening a view is a use of the session; watching it is not.
+    guest.clock.touch();
+    let screen = match guest.views.open(&guest).await {
+        Ok(screen) => screen,
+        Err(error) => {
+            tracing::warn!(%error, "no live view");
+            let _ = socket.send(close(CLOSE_FAILED, &error.to_string())).await;
+            return;
+        }
+    };
+    let viewer = screen.attach();
+    let (mut to_page, mut from_page) = socket.split();
+    let last = loop {
+        tokio::select! {
+            message = viewer.next() => match message {
+                Some(bytes) => {
+                    if to_page.send(Message::Binary(bytes)).await.is_err() {
+                        return;
+                    }
+                }
+                None if screen.is_closed() => {
+                    break close(CLOSE_FAILED, "the desktop has ended; reconnect to start it again");
+                }
+                None => break close(CLOSE_BUSY, "this desktop has as many viewers as it can show"),
+            },
+            message = from_page.next() => match message {
+                Some(Ok(Message::Binary(bytes))) => match viewer.receive(&bytes) {
+                    Ok(received) => {
+                        if received.input {
+                            guest.clock.touch();
+                        }
+                    }
+                    Err(error) => break close(CLOSE_PROTOCOL, &error.to_string()),
+                },
+                Some(Ok(Message::Text(_))) => break close(CLOSE_PROTOCOL, "text messages have no meaning here"),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+            },
+        }
+    };
+    let _ = to_page.send(last).await;
+}
+
+fn close(code: u16, reason: &str) -> Message {
+    let reason = reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned();
+    Message::Close(Some(CloseFrame { code, reason: reason.into() }))
+}

@@ -1,0 +1,97 @@
+//! The commands about images, for every program that offers them: `berth image ...` and `berth-image-build`.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::build::{Freshness, build};
+use crate::cookbook::Cookbook;
+use crate::error::{Result, StoreContext as _};
+use crate::interrupt::Interrupt;
+use crate::progress::{ProgressLines, Size};
+use crate::store::Store;
+
+/// What can be done with images.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum ImageCommand {
+    /// Make images, or find them made
+    Build(BuildArgs),
+    /// Show the images there are
+    List,
+    /// Remove an image and the layers that only it used
+    Rm {
+        /// The image's name
+        name: String,
+    },
+}
+
+/// What to build.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct BuildArgs {
+    /// Names of images or recipes; all that serve images if there is none
+    pub names: Vec<String>,
+
+    /// Folder of recipes to use instead of those that came with this program
+    #[arg(long, value_name = "DIR", env = "BERTH_RECIPES")]
+    pub recipes: Option<PathBuf>,
+
+    /// Make every layer again, with the packages of today
+    #[arg(long)]
+    pub refresh: bool,
+}
+
+impl ImageCommand {
+    /// Runs the command on the store in `images`. The result goes to `output`, progress to standard error.
+    pub fn run(&self, images: &Path, output: &mut impl Write) -> Result<()> {
+        let store = Store::open(images)?;
+        match self {
+            Self::Build(args) => args.run(&store),
+            Self::List => list(&store, output),
+            Self::Rm { name } => {
+                let removed = store.remove(name)?;
+                writeln!(
+                    output,
+                    "removed {name}, {} layers, {}",
+                    removed.layers,
+                    Size(removed.size_bytes)
+                )
+                .while_trying_to("say what was removed")
+            }
+        }
+    }
+}
+
+impl BuildArgs {
+    /// Builds into `store` with progress on standard error, until done or interrupted by a signal.
+    pub fn run(&self, store: &Store) -> Result<()> {
+        let cookbook = match &self.recipes {
+            Some(folder) => Cookbook::read(folder)?,
+            None => Cookbook::built_in()?,
+        };
+        let freshness = if self.refresh {
+            Freshness::Refresh
+        } else {
+            Freshness::Keep
+        };
+        let interrupt = Interrupt::on_signals().while_trying_to("listen for signals")?;
+        let progress = ProgressLines::new(io::stderr());
+        build(store, &cookbook, &self.names, freshness, &progress, &interrupt).map(|_| ())
+    }
+}
+
+fn list(store: &Store, output: &mut impl Write) -> Result<()> {
+    let mut text = format!(
+        "{:<28} {:<14} {:>6} {:>9}  LANGUAGES\n",
+        "NAME", "RECIPE", "LAYERS", "SIZE"
+    );
+    for image in store.list()? {
+        let (layers, size) = (image.layers.len(), Size(image.size_bytes()).to_string());
+        let languages = image.facts.languages.join(" ");
+        text.push_str(&format!(
+            "{:<28} {:<14} {layers:>6} {size:>9}  {languages}\n",
+            image.name, image.recipe
+        ));
+    }
+    output
+        .write_all(text.as_bytes())
+        .while_trying_to("show its images")
+}

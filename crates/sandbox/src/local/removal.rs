@@ -1,0 +1,43 @@
+//! Ends one sandbox and removes all of it, however far it was made. Every step is tried, and what failed is collected.
+
+use std::io;
+
+use crate::{
+    Failures, SandboxId, StepError,
+    local::{Server, places::make_folder, record::Record, registry::remove_file},
+};
+
+/// Removes everything of a sandbox. Blocks. Nothing to remove is a success.
+///
+/// What is not removed here goes with the last process: mounts, namespaces, the network link and the loop device.
+pub(super) fn remove(server: &Server, id: &SandboxId) -> Failures {
+    let mut failures = Failures::default();
+    let places = server.places.of(id);
+    let cgroup = server.cgroups.of(id);
+    if !places.folder.exists() && !cgroup.exists() {
+        return failures;
+    }
+    // The folder goes last, so that the sandbox is listed as long as anything of it may be left. If somebody else removed
+    // it, it has to be there again before the rest goes.
+    failures.note(make_folder(&places.folder, 0o700));
+    failures.note(cgroup.kill());
+    failures.note(server.runtime.delete(id, &places.runtime_log()));
+    // A runtime that was killed while it made the container may have left a folder that it does not know any more.
+    failures.note(remove_tree(server.places.runtime().join(id.as_str())));
+    failures.note(cgroup.remove());
+    failures.note(remove_file(&places.socket));
+    let slot = Record::read(&places.record()).ok().flatten().map(|record| record.slot);
+    failures.note(server.registry.release(slot, id));
+    if failures.is_empty() {
+        failures.note(remove_tree(places.folder));
+    }
+    failures
+}
+
+/// Removes a folder with all in it. Symbolic links in it are removed, not followed.
+fn remove_tree(path: std::path::PathBuf) -> Result<(), StepError> {
+    match fs_err::remove_dir_all(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StepError::path("remove", path)(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,520 @@
+//! The DNS forwarder: hands queries of sandboxes to the host's resolvers, unread.
+//!
+//! The firewall redirects port 53 from every sandbox to it, wherever the query was going, because the host's resolvers are
+//! often private addresses, which sandboxes must not reach. It listens on all addresses (the redirected destination is
+//! the host's end of the sandbox's link, and those come and go), so three things keep others out: the firewall drops
+//! what comes from other interfaces, the sender must be in the sandboxes' block, and it must not be the host's own end.
+//!
+//! What a sandbox can make it use is bounded: the size of a query, queries under way in all and for each sandbox, time.
+//! A query beyond that is answered with "server failure" at once, as is one that no resolver answers.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream, UdpSocket},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::network::AddressBlock;
+
+/// A query or a UDP answer at most; larger answers than this come by TCP.
+const MAX_DATAGRAM: usize = 4096;
+
+/// Queries under way at once. Each holds a socket.
+const MAX_QUERIES: usize = 512;
+
+/// Queries of one sandbox under way at once.
+const MAX_QUERIES_EACH: usize = 64;
+
+/// A query may take so long in all, over all resolvers; clients give up after as much.
+const QUERY_LIMIT: Duration = Duration::from_secs(5);
+
+/// Queries on one TCP connection.
+const MAX_PER_CONNECTION: usize = 100;
+
+/// Resolvers that are tried; the C library takes as many.
+const MAX_RESOLVERS: usize = 3;
+
+/// Length of a DNS header.
+const HEADER: usize = 12;
+
+/// Where queries go.
+#[derive(Debug, Clone)]
+pub(crate) enum Resolvers {
+    /// What a file in the form of `resolv.conf` says, read again whenever it changes.
+    File(PathBuf),
+    /// These.
+    Fixed(Vec<SocketAddr>),
+}
+
+/// The running forwarder. It stops when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Forwarder {
+    port: u16,
+    stop: CancellationToken,
+}
+
+impl Forwarder {
+    /// Listens on a free port, and serves on the runtime of the caller.
+    pub(crate) async fn start(block: AddressBlock, resolvers: Resolvers) -> io::Result<Self> {
+        let (udp, tcp) = listen().await?;
+        let port = udp.local_addr()?.port();
+        let stop = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            block,
+            resolvers: Known { source: resolvers, read: Mutex::default() },
+            all: Arc::new(Semaphore::new(MAX_QUERIES)),
+            each: Mutex::default(),
+        });
+        let (by_udp, by_tcp) = (shared.clone(), shared);
+        let udp_stop = stop.clone();
+        tokio::spawn(async move { udp_stop.run_until_cancelled(by_udp.serve_udp(Arc::new(udp))).await });
+        let tcp_stop = stop.clone();
+        tokio::spawn(async move { tcp_stop.run_until_cancelled(by_tcp.serve_tcp(tcp)).await });
+        Ok(Self { port, stop })
+    }
+
+    /// Where it listens, for UDP and TCP.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for Forwarder {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Binds UDP and TCP to one port that is free for both.
+async fn listen() -> io::Result<(UdpSocket, TcpListener)> {
+    const ATTEMPTS: usize = 16;
+
+    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+    for _ in 0..ATTEMPTS {
+        let udp = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+        match TcpListener::bind(udp.local_addr()?).await {
+            Ok(tcp) => return Ok((udp, tcp)),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+struct Shared {
+    block: AddressBlock,
+    resolvers: Known,
+    all: Arc<Semaphore>,
+    /// Queries under way by sender. An entry goes with its last query.
+    each: Mutex<HashMap<Ipv4Addr, usize>>,
+}
+
+/// The right to have one query under way.
+struct Turn {
+    shared: Arc<Shared>,
+    sender: Ipv4Addr,
+    _all: OwnedSemaphorePermit,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut each = self.shared.each.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = each.get_mut(&self.sender) {
+            *count -= 1;
+            if *count == 0 {
+                each.remove(&self.sender);
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// The sandbox that sent something, if it was one.
+    fn sandbox(&self, sender: SocketAddr) -> Option<Ipv4Addr> {
+        match sender.ip() {
+            // Even addresses are the host's ends.
+            IpAddr::V4(address) if self.block.contains(address) && u32::from(address) % 2 == 1 => Some(address),
+            _ => None,
+        }
+    }
+
+    fn turn(self: &Arc<Self>, sender: Ipv4Addr) -> Option<Turn> {
+        let all = self.all.clone().try_acquire_owned().ok()?;
+        let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = each.entry(sender).or_default();
+        if *count >= MAX_QUERIES_EACH {
+            return None;
+        }
+        *count += 1;
+        Some(Turn { shared: self.clone(), sender, _all: all })
+    }
+
+    async fn serve_udp(self: Arc<Self>, socket: Arc<UdpSocket>) {
+        let mut buffer = vec![0; MAX_DATAGRAM];
+        loop {
+            let (length, sender) = match socket.recv_from(&mut buffer).await {
+                Ok(received) => received,
+                Err(error) => {
+                    // Answers that could not be delivered come back as errors here; none is about the socket itself.
+                    tracing::debug!(%error, "the dns socket reported an error");
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+            };
+            let Some(sandbox) = self.sandbox(sender) else { continue };
+            let query = buffer[..length].to_vec();
+            if !is_query(&query) {
+                continue;
+            }
+            let Some(turn) = self.turn(sandbox) else {
+                // Not awaited: a full socket buffer must not stop the loop, and the client asks again.
+                let _ = socket.try_send_to(&server_failure(&query), sender);
+                continue;
+            };
+            let (shared, socket) = (self.clone(), socket.clone());
+            tokio::spawn(async move {
+                let answer = shared.ask(&query, Way::Udp).await.unwrap_or_else(|| server_failure(&query));
+                if let Err(error) = socket.send_to(&answer, sender).await {
+                    tracing::debug!(%error, %sender, "could not answer a dns query");
+                }
+                drop(turn);
+            });
+        }
+    }
+
+    async fn serve_tcp(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            let (stream, sender) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Mostly: no descriptor is free. Waiting is all that helps.
+                    tracing::warn!(%error, "could not accept a dns connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            // A connection counts as one query, also while it is silent.
+            let Some(turn) = self.sandbox(sender).and_then(|sandbox| self.turn(sandbox)) else { continue };
+            let shared = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = shared.serve_connection(stream).await {
+                    tracing::debug!(%error, %sender, "a dns connection ended early");
+                }
+                drop(turn);
+            });
+        }
+    }
+
+    async fn serve_connection(&self, mut stream: TcpStream) -> io::Result<()> {
+        for _ in 0..MAX_PER_CONNECTION {
+            let Ok(query) = timeout(QUERY_LIMIT, read_message(&mut stream, MAX_DATAGRAM)).await else { break };
+            let query = match query {
+                Ok(query) if is_query(&query) => query,
+                Ok(_) => break,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+                Err(error) => return Err(error),
+            };
+            let answer = self.ask(&query, Way::Tcp).await.unwrap_or_else(|| server_failure(&query));
+            // A client that does not read must not hold its place for ever.
+            match timeout(QUERY_LIMIT, write_message(&mut stream, &answer)).await {
+                Ok(written) => written?,
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// The first resolver's answer. The time is shared among them, so that one that is down does not use it all.
+    async fn ask(&self, query: &[u8], way: Way) -> Option<Vec<u8>> {
+        let resolvers = self.resolvers.now();
+        let share = QUERY_LIMIT / u32::try_from(resolvers.len().max(1)).unwrap_or(1);
+        for resolver in resolvers {
+            let asked = async {
+                match way {
+                    Way::Udp => ask_by_udp(query, resolver).await,
+                    Way::Tcp => ask_by_tcp(query, resolver).await,
+                }
+            };
+            match timeout(share, asked).await {
+                Ok(Ok(answer)) => return Some(answer),
+                Ok(Err(error)) => tracing::debug!(%resolver, %error, "a resolver failed"),
+                Err(_) => tracing::debug!(%resolver, "a resolver did not answer in time"),
+            }
+        }
+        None
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    Udp,
+    Tcp,
+}
+
+/// Each query has a socket of its own: its random port is what makes forged answers hard.
+async fn ask_by_udp(query: &[u8], resolver: SocketAddr) -> io::Result<Vec<u8>> {
+    let any: SocketAddr = match resolver {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(resolver).await?;
+    socket.send(query).await?;
+    let mut buffer = vec![0; MAX_DATAGRAM];
+    loop {
+        let length = socket.recv(&mut buffer).await?;
+        if answers(&buffer[..length], query) {
+            buffer.truncate(length);
+            return Ok(buffer);
+        }
+    }
+}
+
+async fn ask_by_tcp(query: &[u8], resolver: SocketAddr) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(resolver).await?;
+    write_message(&mut stream, query).await?;
+    let answer = read_message(&mut stream, usize::from(u16::MAX)).await?;
+    if answers(&answer, query) { Ok(answer) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+async fn read_message(stream: &mut TcpStream, most: usize) -> io::Result<Vec<u8>> {
+    let length = usize::from(stream.read_u16().await?);
+    if length > most {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut message = vec![0; length];
+    stream.read_exact(&mut message).await?;
+    Ok(message)
+}
+
+async fn write_message(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
+    let length = u16::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidData)?;
+    let mut framed = Vec::with_capacity(message.len() + 2);
+    framed.extend(length.to_be_bytes());
+    framed.extend(message);
+    stream.write_all(&framed).await
+}
+
+/// A whole header without the answer bit.
+fn is_query(message: &[u8]) -> bool {
+    message.len() >= HEADER && message[2] & 0x80 == 0
+}
+
+/// A whole header with the answer bit and the query's number.
+fn answers(message: &[u8], query: &[u8]) -> bool {
+    message.len() >= HEADER && message[2] & 0x80 != 0 && message[..2] == query[..2]
+}
+
+/// The query as an answer that says "server failure", with the question if it can be told apart.
+fn server_failure(query: &[u8]) -> Vec<u8> {
+    /// Operation code and "recursion desired", which an answer repeats.
+    const REPEATED: u8 = 0x79;
+
+    let mut answer = vec![0; HEADER];
+    if query.len() < HEADER {
+        return answer;
+    }
+    answer[..2].copy_from_slice(&query[..2]);
+    answer[2] = 0x80 | query[2] & REPEATED;
+    answer[3] = 0x82;
+    if let Some(question) = question(query) {
+        answer[5] = 1;
+        answer.extend(question);
+    }
+    answer
+}
+
+/// The bytes of the one question of a query.
+fn question(query: &[u8]) -> Option<&[u8]> {
+    if query.get(4..6)? != [0, 1] {
+        return None;
+    }
+    let mut end = HEADER;
+    loop {
+        let length = usize::from(*query.get(end)?);
+        end += 1;
+        match length {
+            0 => break,
+            // A pointer, which a first name cannot have.
+            64.. => return None,
+            _ => end += length,
+        }
+    }
+    // Type and class follow.
+    query.get(HEADER..end + 4)
+}
+
+/// The resolvers, and what was last read of them.
+struct Known {
+    source: Resolvers,
+    read: Mutex<Option<(Option<SystemTime>, Vec<SocketAddr>)>>,
+}
+
+impl Known {
+    fn now(&self) -> Vec<SocketAddr> {
+        let file = match &self.source {
+            Resolvers::Fixed(resolvers) => return resolvers.clone(),
+            Resolvers::File(file) => file,
+        };
+        // Two short calls on a small local file: cheaper than handing them to another thread.
+        let changed = fs_err::metadata(file).and_then(|meta| meta.modified()).ok();
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*read {
+            Some((when, resolvers)) if *when == changed => resolvers.clone(),
+            _ => {
+                let resolvers = read_resolvers(file);
+                *read = Some((changed, resolvers.clone()));
+                resolvers
+            }
+        }
+    }
+}
+
+fn read_resolvers(file: &Path) -> Vec<SocketAddr> {
+    let text = fs_err::read_to_string(file).unwrap_or_else(|error| {
+        tracing::warn!(%error, "could not read the host's resolvers; asking 127.0.0.1");
+        String::new()
+    });
+    parse_resolvers(&text)
+}
+
+/// The `nameserver` lines. Without any, the C library asks this machine, and so do we.
+fn parse_resolvers(text: &str) -> Vec<SocketAddr> {
+    const PORT: u16 = 53;
+
+    let mut resolvers: Vec<SocketAddr> = text
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let address = words.next().filter(|word| *word == "nameserver").and(words.next())?;
+            // A link-local IPv6 address needs its interface, which a plain address cannot carry.
+            address.parse::<IpAddr>().ok()
+        })
+        .map(|address| SocketAddr::new(address, PORT))
+        .take(MAX_RESOLVERS)
+        .collect();
+    if resolvers.is_empty() {
+        resolvers.push((Ipv4Addr::LOCALHOST, PORT).into());
+    }
+    resolvers
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// `example.org A`, number 0x1234, recursion desired.
+    fn query() -> Vec<u8> {
+        let mut query = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        query.extend(b"\x07example\x03org\0\0\x01\0\x01");
+        query
+    }
+
+    #[test]
+    fn a_failure_repeats_the_question() {
+        let answer = server_failure(&query());
+        assert_eq!(&answer[..6], [0x12, 0x34, 0x81, 0x82, 0, 1]);
+        assert_eq!(&answer[HEADER..], &query()[HEADER..]);
+        assert!(answers(&answer, &query()));
+    }
+
+    #[test]
+    fn additional_records_are_left_out_of_a_failure() {
+        let mut with_edns = query();
+        with_edns[11] = 1;
+        with_edns.extend([0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(server_failure(&with_edns), server_failure(&query()));
+    }
+
+    #[test]
+    fn resolvers_are_read_as_the_c_library_reads_them() {
+        let text = "# comment\nsearch x\nnameserver 10.0.0.1\nnameserver  fd00::1 extra\nnameserver bad\n\
+                    nameserver 10.0.0.2\nnameserver 10.0.0.3\n";
+        let found: Vec<String> = parse_resolvers(text).iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["10.0.0.1:53", "[fd00::1]:53", "10.0.0.2:53"]);
+        assert_eq!(parse_resolvers(""), ["127.0.0.1:53".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_changed_file_is_read_again() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(file.path(), "nameserver 10.0.0.1\n").unwrap();
+        let known = Known { source: Resolvers::File(file.path().into()), read: Mutex::default() };
+        assert_eq!(known.now(), ["10.0.0.1:53".parse().unwrap()]);
+        fs_err::write(file.path(), "nameserver 10.0.0.2\n").unwrap();
+        file.as_file().set_modified(SystemTime::now() + Duration::from_secs(10)).unwrap();
+        assert_eq!(known.now(), ["10.0.0.2:53".parse().unwrap()]);
+    }
+
+    #[tokio::test]
+    async fn queries_of_one_sandbox_are_bounded_and_those_of_others_are_not_touched() {
+        let shared = Arc::new(Shared {
+            block: AddressBlock::default(),
+            resolvers: Known { source: Resolvers::Fixed(vec![]), read: Mutex::default() },
+            all: Arc::new(Semaphore::new(MAX_QUERIES)),
+            each: Mutex::default(),
+        });
+        let (one, two) = (Ipv4Addr::new(10, 213, 0, 1), Ipv4Addr::new(10, 213, 0, 3));
+        let turns: Vec<Turn> = std::iter::from_fn(|| shared.turn(one)).collect();
+        assert_eq!(turns.len(), MAX_QUERIES_EACH);
+        assert!(shared.turn(two).is_some());
+        drop(turns);
+        assert!(shared.turn(one).is_some());
+        assert!(shared.each.lock().unwrap().is_empty());
+        for (sender, sandbox) in
+            [("10.213.0.1:5", true), ("10.213.0.0:5", false), ("127.0.0.1:5", false), ("[::1]:5", false)]
+        {
+            assert_eq!(shared.sandbox(sender.parse().unwrap()).is_some(), sandbox, "{sender}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_second_resolver_is_asked_when_the_first_is_not_there() {
+        let resolver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = resolver.local_addr().unwrap();
+        let nobody = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let shared = Shared {
+            block: AddressBlock::default(),
+            resolvers: Known { source: Resolvers::Fixed(vec![nobody, address]), read: Mutex::default() },
+            all: Arc::new(Semaphore::new(1)),
+            each: Mutex::default(),
+        };
+        let serve = tokio::spawn(async move {
+            let mut buffer = [0; 512];
+            let (length, sender) = resolver.recv_from(&mut buffer).await.unwrap();
+            // A forged number first: it is not taken.
+            let mut forged = buffer[..length].to_vec();
+            forged[2] |= 0x80;
+            forged[0] ^= 0xff;
+            resolver.send_to(&forged, sender).await.unwrap();
+            buffer[2] |= 0x80;
+            resolver.send_to(&buffer[..length], sender).await.unwrap();
+        });
+        let answer = shared.ask(&query(), Way::Udp).await.unwrap();
+        assert!(answers(&answer, &query()));
+        serve.await.unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_can_break_the_answer(query: Vec<u8>) {
+            let answer = server_failure(&query);
+            prop_assert!(answer.len() >= HEADER && answer.len() <= query.len().max(HEADER));
+            if is_query(&query) {
+                prop_assert!(answers(&answer, &query));
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Input on its way from the viewers to the input thread, in the order in which it came.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::audience::ViewerId;
+use crate::seat::Seat;
+use crate::wake::Wake;
+use crate::wire::WireError;
+use crate::wire::page::{Input, Modifiers, Position};
+
+/// Inputs that may wait. More than a person makes in the longest time that typing a text takes; a page that sends
+/// more is closed. Pointer moves replace each other, so they do not add up.
+const MAX_WAITING: usize = 512;
+/// Bytes of text that may wait.
+const MAX_TEXT_BYTES: usize = 256 << 10;
+
+/// One thing to do.
+pub enum Command {
+    /// What a person did.
+    Input {
+        /// Who did it.
+        seat: Arc<Seat>,
+        /// Its number.
+        seq: u32,
+        /// What.
+        action: Action,
+    },
+    /// A viewer is gone: let go of what it held.
+    Leave(ViewerId),
+}
+
+/// [`Input`], owned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// The pointer moved.
+    Pointer(Position),
+    /// A button went down or up.
+    Button {
+        /// X's number.
+        button: u8,
+        /// Down, or up.
+        down: bool,
+        /// Where.
+        at: Position,
+    },
+    /// The wheel turned.
+    Wheel {
+        /// Sideways.
+        dx: i16,
+        /// Upright.
+        dy: i16,
+        /// Where.
+        at: Position,
+    },
+    /// A key went down or up.
+    Key {
+        /// Down, or up.
+        down: bool,
+        /// Held long enough to repeat.
+        repeat: bool,
+        /// Held with it.
+        modifiers: Modifiers,
+        /// `KeyboardEvent.code`.
+        code: Box<str>,
+        /// `KeyboardEvent.key`.
+        key: Box<str>,
+    },
+    /// Text to type.
+    Text(Box<str>),
+    /// Nothing is held any more.
+    Release,
+}
+
+impl From<&Input<'_>> for Action {
+    fn from(input: &Input<'_>) -> Self {
+        match *input {
+            Input::Pointer(at) => Self::Pointer(at),
+            Input::Button { button, down, at } => Self::Button { button, down, at },
+            Input::Wheel { dx, dy, at } => Self::Wheel { dx, dy, at },
+            Input::Key(key) => Self::Key {
+                down: key.down,
+                repeat: key.repeat,
+                modifiers: key.modifiers,
+                code: key.code.into(),
+                key: key.key.into(),
+            },
+            Input::Text(text) => Self::Text(text.into()),
+            Input::Release => Self::Release,
+        }
+    }
+}
+
+/// The queue, and the bell that says that something is in it.
+pub struct InputQueue {
+    waiting: Mutex<Waiting>,
+    wake: Wake,
+}
+
+#[derive(Default)]
+struct Waiting {
+    commands: VecDeque<Command>,
+    text_bytes: usize,
+}
+
+impl InputQueue {
+    /// An empty queue.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            waiting: Mutex::default(),
+            wake: Wake::new()?,
+        })
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds what `seat`'s viewer did, or refuses when too much waits.
+    pub fn push(&self, seat: &Arc<Seat>, seq: u32, input: &Input<'_>) -> Result<(), WireError> {
+        let mut waiting = self.waiting();
+        if let (
+            Input::Pointer(at),
+            Some(Command::Input {
+                seat: last,
+                seq: old,
+                action: Action::Pointer(before),
+            }),
+        ) = (input, waiting.commands.back_mut())
+            && last.id == seat.id
+        {
+            (*before, *old) = (*at, seq);
+            return Ok(());
+        }
+        let text_bytes = if let Input::Text(text) = input {
+            text.len()
+        } else {
+            0
+        };
+        if waiting.commands.len() >= MAX_WAITING || waiting.text_bytes + text_bytes > MAX_TEXT_BYTES {
+            return Err(WireError::Overrun(waiting.commands.len()));
+        }
+        waiting.text_bytes += text_bytes;
+        waiting.commands.push_back(Command::Input {
+            seat: Arc::clone(seat),
+            seq,
+            action: input.into(),
+        });
+        drop(waiting);
+        self.wake.ring();
+        Ok(())
+    }
+
+    /// Adds that a viewer left. Never refused: there are as many as there were viewers.
+    pub fn leave(&self, viewer: ViewerId) {
+        self.waiting().commands.push_back(Command::Leave(viewer));
+        self.wake.ring();
+    }
+
+    /// Takes out the oldest.
+    pub fn pop(&self) -> Option<Command> {
+        let mut waiting = self.waiting();
+        let command = waiting.commands.pop_front();
+        if let Some(Command::Input {
+            action: Action::Text(text),
+            ..
+        }) = &command
+        {
+            waiting.text_bytes -= text.len();
+        }
+        command
+    }
+
+    /// Wakes the thread without input.
+    pub fn ring(&self) {
+        self.wake.ring();
+    }
+
+    /// Sleeps until there is input or something to read on `connection`.
+    pub fn sleep(&self, connection: &impl AsFd) -> io::Result<()> {
+        self.wake.sleep(connection, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moves_replace_each_other_and_the_rest_is_bounded() {
+        let queue = InputQueue::new().unwrap();
+        let seat = Arc::new(Seat::new(1));
+        for n in 1..=2000u32 {
+            let at = Position { x: n as u16, y: 0 };
+            queue.push(&seat, n, &Input::Pointer(at)).unwrap();
+        }
+        let Some(Command::Input { seq, action, .. }) = queue.pop() else {
+            panic!("a move")
+        };
+        assert_eq!((seq, action), (2000, Action::Pointer(Position { x: 2000, y: 0 })));
+        assert!(queue.pop().is_none());
+        let accepted = (0..2000)
+            .take_while(|n| queue.push(&seat, *n, &Input::Release).is_ok())
+            .count();
+        assert_eq!(accepted, MAX_WAITING);
+    }
+
+    #[test]
+    fn text_is_bounded_by_its_bytes_and_room_comes_back() {
+        let queue = InputQueue::new().unwrap();
+        let seat = Arc::new(Seat::new(1));
+        let text = "x".repeat(60_000);
+        let accepted = (0..20)
+            .take_while(|n| queue.push(&seat, *n, &Input::Text(&text)).is_ok())
+            .count();
+        assert_eq!(accepted, MAX_TEXT_BYTES / 60_000);
+        assert!(queue.pop().is_some());
+        queue.push(&seat, 99, &Input::Text(&text)).unwrap();
+    }
+}

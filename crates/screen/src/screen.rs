@@ -1,0 +1,201 @@
+//! The handles: a [`Screen`], and a [`Viewer`] of it.
+
+use std::sync::Arc;
+use std::{fmt, io, thread};
+
+use bytes::Bytes;
+use x11rb::errors::{ConnectError, ReplyOrIdError};
+
+use crate::capture::Capture;
+use crate::core::Core;
+use crate::input::thread::Injector;
+use crate::seat::Seat;
+use crate::wire::WireError;
+use crate::wire::page::{self, Input, Message};
+
+/// Why a screen could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ScreenError {
+    /// No X server answers there.
+    #[error("no X server answers on display `{display}`")]
+    Connect {
+        /// The display asked for.
+        display: String,
+        /// What the connection said.
+        source: ConnectError,
+    },
+    /// The X server lacks something.
+    #[error(
+        "the X server of display `{display}` has no `{extension}` extension; use Xvfb or Xorg 1.16 or newer"
+    )]
+    Extension {
+        /// The display.
+        display: String,
+        /// X's name of the extension.
+        extension: &'static str,
+    },
+    /// Pixels that are not 32 bits of blue, green, red.
+    #[error("display `{display}` has {depth} bits a pixel; start its X server with a depth of 24")]
+    Depth {
+        /// The display.
+        display: String,
+        /// Its depth.
+        depth: u8,
+    },
+    /// More pixels than are captured.
+    #[error("the screen has {width} x {height} pixels; at most 7680 x 4320 can be shown")]
+    Size {
+        /// Columns.
+        width: u16,
+        /// Rows.
+        height: u16,
+    },
+    /// The X server refused a request.
+    #[error("could not {step}")]
+    Request {
+        /// What was being done.
+        step: &'static str,
+        /// What the X server said.
+        source: ReplyOrIdError,
+    },
+    /// The system refused a thread or a descriptor.
+    #[error("could not start the screen's threads")]
+    Threads(#[source] io::Error),
+}
+
+/// A display that can be watched and driven. Cheap to clone; the last handle or viewer that goes ends its two threads.
+#[derive(Clone)]
+pub struct Screen {
+    shared: Arc<Shared>,
+}
+
+/// Ends the threads with the last handle.
+struct Shared {
+    core: Arc<Core>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.core.stop();
+    }
+}
+
+impl Screen {
+    /// Connects to an X server, such as `:1`. Blocks for a few round trips.
+    pub fn open(display: &str) -> Result<Self, ScreenError> {
+        let core = Arc::new(Core::new().map_err(ScreenError::Threads)?);
+        let capture = Capture::open(display, Arc::clone(&core))?;
+        let injector = Injector::open(display, Arc::clone(&core))?;
+        // From here on a failure drops `shared`, which stops whichever thread has begun.
+        let shared = Arc::new(Shared { core });
+        let begin = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            thread::Builder::new()
+                .name(name.into())
+                .spawn(run)
+                .map_err(ScreenError::Threads)
+        };
+        begin("screen-capture", Box::new(move || capture.run()))?;
+        begin("screen-input", Box::new(move || injector.run()))?;
+        Ok(Self { shared })
+    }
+
+    /// A new viewer. It ends at once when the screen is closed or has [`MAX_VIEWERS`](crate::MAX_VIEWERS) already.
+    pub fn attach(&self) -> Viewer {
+        let seat = self.shared.core.seat();
+        Viewer {
+            seat,
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// Viewers that are attached now.
+    pub fn viewers(&self) -> usize {
+        self.shared.core.viewers()
+    }
+
+    /// Whether the X server is gone. A closed screen stays closed; open a new one.
+    pub fn is_closed(&self) -> bool {
+        *self.shared.core.closed().borrow()
+    }
+
+    /// Waits until the X server is gone.
+    pub async fn closed(&self) {
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self.shared.core.closed().wait_for(|closed| *closed).await;
+    }
+}
+
+impl fmt::Debug for Screen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Screen")
+            .field("viewers", &self.viewers())
+            .field("closed", &self.is_closed())
+            .finish()
+    }
+}
+
+/// One page that watches and drives a screen. Dropping it lets go of every key and button that it held.
+pub struct Viewer {
+    seat: Arc<Seat>,
+    shared: Arc<Shared>,
+}
+
+/// What a message of the page was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    /// A person did something; acknowledgements and the release of all keys are not that.
+    pub input: bool,
+}
+
+impl Viewer {
+    /// The next binary message for the page; none when the screen is gone. Nothing comes before the page's hello.
+    ///
+    /// Ask for the next message when the last one is sent: asking is what makes the screen encode. Cancel safe.
+    pub async fn next(&self) -> Option<Bytes> {
+        self.seat.next(|| self.shared.core.capture.ring()).await
+    }
+
+    /// Takes one binary message of the page. Never blocks. After an error, close the page's socket.
+    pub fn receive(&self, message: &[u8]) -> Result<Received, WireError> {
+        let core = &self.shared.core;
+        let message = page::parse(message)?;
+        if self.seat.page().is_none() && !matches!(message, Message::Hello(_)) {
+            return Err(WireError::Order("anything but hello"));
+        }
+        match message {
+            Message::Hello(hello) => {
+                self.seat.greet(hello)?;
+                core.roster_changed();
+            }
+            Message::Received(seq) | Message::Painted(seq) => {
+                if self
+                    .seat
+                    .acknowledge(seq, matches!(message, Message::Painted(_)))?
+                {
+                    core.capture.ring();
+                }
+            }
+            Message::Input(seq, input) => {
+                core.input.push(&self.seat, seq, &input)?;
+                return Ok(Received {
+                    input: input != Input::Release,
+                });
+            }
+        }
+        Ok(Received { input: false })
+    }
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        self.shared.core.leave(&self.seat);
+    }
+}
+
+impl fmt::Debug for Viewer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Viewer")
+            .field("id", &self.seat.id)
+            .finish_non_exhaustive()
+    }
+}

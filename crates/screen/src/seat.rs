@@ -1,0 +1,179 @@
+//! Where a viewer and the capture thread meet: the messages that wait for the page, and whether it can take more.
+//!
+//! A seat *waits* from the moment its viewer asks for a message and there is none. Only then, and while its window is
+//! open, is anything encoded for it: so at most one update waits here, and it is as fresh as the socket is free.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::audience::ViewerId;
+use crate::flow::Flow;
+use crate::wire::WireError;
+use crate::wire::page::Hello;
+
+/// What one viewer and the screen share.
+pub struct Seat {
+    /// The viewer.
+    pub id: ViewerId,
+    state: Mutex<State>,
+    arrived: Notify,
+    input_applied: AtomicU32,
+}
+
+#[derive(Default)]
+struct State {
+    page: Option<Hello>,
+    flow: Flow,
+    /// Bounded by `waiting`: a hello, a cursor and an update at most.
+    queue: VecDeque<Bytes>,
+    waiting: bool,
+    /// The capture thread has something for it and wants to hear when it can take that.
+    wanted: bool,
+    closed: bool,
+}
+
+impl State {
+    fn is_open(&self) -> bool {
+        self.waiting && self.flow.is_open()
+    }
+
+    /// Whether the capture thread is to be told that this viewer can take something now.
+    fn call(&mut self) -> bool {
+        let call = self.wanted && self.waiting;
+        self.wanted &= !call;
+        call
+    }
+}
+
+impl Seat {
+    /// A seat for a page that has not said hello.
+    pub fn new(id: ViewerId) -> Self {
+        Self {
+            id,
+            state: Mutex::default(),
+            arrived: Notify::new(),
+            input_applied: AtomicU32::new(0),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half-way through a change, so a poisoned state is still whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // For the viewer.
+
+    /// The next message, or none when the screen is gone. Calls `wake` when the capture thread waits for this.
+    pub async fn next(&self, wake: impl Fn()) -> Option<Bytes> {
+        loop {
+            let arrived = self.arrived.notified();
+            let call = {
+                let mut state = self.state();
+                if let Some(message) = state.queue.pop_front() {
+                    return Some(message);
+                }
+                if state.closed {
+                    return None;
+                }
+                state.waiting = true;
+                state.call()
+            };
+            if call {
+                wake();
+            }
+            arrived.await;
+        }
+    }
+
+    /// The page said hello.
+    pub fn greet(&self, page: Hello) -> Result<(), WireError> {
+        let mut state = self.state();
+        if state.page.is_some() {
+            return Err(WireError::Order("hello"));
+        }
+        state.page = Some(page);
+        Ok(())
+    }
+
+    /// The page has, or has painted, an update. True: the capture thread is to be woken.
+    pub fn acknowledge(&self, seq: u32, painted: bool) -> Result<bool, WireError> {
+        let mut state = self.state();
+        let known = if painted {
+            state.flow.painted(seq)
+        } else {
+            state.flow.received(seq, Instant::now())
+        };
+        known.map_err(|never| WireError::Acknowledged(never.0))?;
+        Ok(state.flow.is_open() && state.call())
+    }
+
+    // For the capture thread.
+
+    /// What the page said of itself, once it has.
+    pub fn page(&self) -> Option<Hello> {
+        self.state().page
+    }
+
+    /// Bytes that the next update may have; none when the viewer can take none, and then it calls when it can.
+    pub fn budget(&self) -> Option<usize> {
+        let mut state = self.state();
+        let open = state.is_open();
+        state.wanted |= !open;
+        open.then(|| state.flow.budget())
+    }
+
+    /// Whether the viewer takes a message now; if not, it calls when it does.
+    pub fn takes_message(&self) -> bool {
+        let mut state = self.state();
+        let waiting = state.waiting;
+        state.wanted |= !waiting;
+        waiting
+    }
+
+    /// The number of the next update.
+    pub fn next_seq(&self) -> u32 {
+        self.state().flow.next_seq()
+    }
+
+    /// Hands an update to the viewer.
+    pub fn send_update(&self, message: Bytes) {
+        let mut state = self.state();
+        state.flow.sent(message.len(), Instant::now());
+        self.push(state, message);
+    }
+
+    /// Hands any other message to the viewer.
+    pub fn send(&self, message: Bytes) {
+        self.push(self.state(), message);
+    }
+
+    fn push(&self, mut state: MutexGuard<'_, State>, message: Bytes) {
+        state.queue.push_back(message);
+        state.waiting = false;
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    /// The screen is gone; what waits is still delivered.
+    pub fn close(&self) {
+        self.state().closed = true;
+        self.arrived.notify_one();
+    }
+
+    // For the input thread.
+
+    /// Input up to this number was given to the X server.
+    pub fn input_applied(&self, seq: u32) {
+        self.input_applied.store(seq, Ordering::Release);
+    }
+
+    /// The last input that was given to the X server.
+    pub fn last_input(&self) -> u32 {
+        self.input_applied.load(Ordering::Acquire)
+    }
+}

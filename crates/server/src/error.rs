@@ -1,0 +1,97 @@
+//! The one error of the edge, and the one place where the layers below get their status and code.
+
+use std::error::Error;
+
+use axum::response::{IntoResponse, Response};
+use berth_agb_api::{Code, LabelError};
+use berth_control::ControlError;
+use berth_guest_client::GuestError;
+use http::StatusCode;
+
+/// What a client is told when its request fails. The cause, if there is one, goes to the log and not to the client.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    pub(crate) code: Code,
+    pub(crate) message: String,
+    pub(crate) cause: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl ApiError {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            cause: None,
+        }
+    }
+
+    fn caused_by(self, cause: impl Error + Send + Sync + 'static) -> Self {
+        Self {
+            cause: Some(Box::new(cause)),
+            ..self
+        }
+    }
+
+    /// A field that is missing.
+    pub(crate) fn missing(field: &str, allowed: &str) -> Self {
+        Self::new(
+            Code::InvalidParameter,
+            format!("`{field}` is missing; allowed: {allowed}"),
+        )
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl From<ControlError> for ApiError {
+    fn from(error: ControlError) -> Self {
+        use ControlError as E;
+        // No wildcard: a new variant does not compile until someone chose its code.
+        let code = match &error {
+            E::UnknownSession { .. } | E::EndedSession { .. } => Code::SessionNotFound,
+            E::UnknownImage { .. } => Code::ImageNotFound,
+            E::Invalid { .. } => Code::InvalidParameter,
+            E::Full { .. } => Code::NoCapacity,
+            E::SandboxId(_) | E::Start(_) | E::Silent(_) | E::Store(_) | E::Images(_) => Code::Internal,
+        };
+        let api = Self::new(code, error.to_string());
+        if code == Code::Internal {
+            api.caused_by(error)
+        } else {
+            api
+        }
+    }
+}
+
+impl From<GuestError> for ApiError {
+    fn from(error: GuestError) -> Self {
+        let code = match &error {
+            GuestError::TimedOut(_) => Code::SessionTimeout,
+            GuestError::Unreachable(_) | GuestError::Unexpected(_) => Code::Internal,
+        };
+        let api = Self::new(code, error.to_string());
+        if code == Code::Internal {
+            api.caused_by(error)
+        } else {
+            api
+        }
+    }
+}
+
+impl From<LabelError> for ApiError {
+    fn from(error: LabelError) -> Self {
+        Self::new(Code::InvalidParameter, error.to_string())
+    }
+}
+
+/// The error travels in the response's extensions; [`crate::request`] gives it its body, because only there is the
+/// request's id known.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(std::sync::Arc::new(self));
+        response
+    }
+}

@@ -1,0 +1,121 @@
+//! Accepting connections, and ending them in order.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_control::Control;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+use tracing::{debug, info, warn};
+
+use crate::request::Peer;
+use crate::router::{collapse_slashes, router};
+use crate::{App, Config};
+
+/// A client that has not sent a whole request head by then is cut off.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Largest request head: clients put up to tens of KiB into query strings.
+const HEAD_BYTES_MAX: usize = 256 << 10;
+
+/// How long calls that are under way may take after a stop was asked for.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The pause after `accept` failed, for want of file descriptors say.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A bound address, on which nothing is served yet.
+pub struct Listener {
+    tcp: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Binds an address such as `127.0.0.1:8080`; port 0 takes a free one.
+    pub async fn bind(address: &str) -> io::Result<Self> {
+        let tcp = TcpListener::bind(address).await?;
+        let address = tcp.local_addr()?;
+        Ok(Self { tcp, address })
+    }
+
+    /// The address that was bound.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Serves until `stop` is cancelled, then lets the calls that are under way finish.
+pub async fn serve(listener: Listener, control: Arc<Control>, config: Config, stop: CancellationToken) {
+    let app = App {
+        control,
+        public_url: config.public_url.map(Into::into),
+        stop: stop.clone(),
+    };
+    let router = router(app);
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.tcp.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                connections.spawn(connection(stream, peer, router.clone(), stop.clone()));
+            }
+            Err(error) => {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "could not accept a connection"
+                );
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    info!("stopping: waiting for calls that are under way");
+    connections.close();
+    if tokio::time::timeout(DRAIN_TIMEOUT, connections.wait())
+        .await
+        .is_err()
+    {
+        warn!("calls were still under way after {DRAIN_TIMEOUT:?}; they are cut off");
+    }
+}
+
+/// Serves one connection until the client leaves; after a stop, until its present call is answered.
+async fn connection(stream: TcpStream, peer: SocketAddr, router: axum::Router, stop: CancellationToken) {
+    // Answers and screen updates are small and urgent.
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!("no TCP_NODELAY for {peer}: {error}");
+    }
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request = collapse_slashes(request);
+        request.extensions_mut().insert(Peer(peer));
+        router.clone().oneshot(request)
+    });
+    let serving = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut serving = pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!("connection from {peer} ended: {error}");
+    }
+}

@@ -1,0 +1,138 @@
+//! What surrounds every request: its id, its log line, and the body of a failure.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{FromRequestParts, MatchedPath, Request};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use berth_agb_api::envelope::Failure;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, StatusCode};
+use rand::RngExt;
+use tracing::{Instrument, debug, error, info, info_span};
+
+use crate::error::ApiError;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of a request: in its answer, in its log lines.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(Arc<str>);
+
+impl RequestId {
+    fn new() -> Self {
+        let random: u128 = rand::rng().random();
+        let hex = format!("{random:032X}");
+        Self(
+            format!(
+                "{}-{}-{}-{}-{}",
+                &hex[..8],
+                &hex[8..12],
+                &hex[12..16],
+                &hex[16..20],
+                &hex[20..]
+            )
+            .into(),
+        )
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<RequestId> for String {
+    fn from(id: RequestId) -> Self {
+        id.0.as_ref().to_owned()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for RequestId {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        // `surround` puts it there for every request that reaches a handler.
+        Ok(parts
+            .extensions
+            .get::<RequestId>()
+            .cloned()
+            .unwrap_or_else(RequestId::new))
+    }
+}
+
+/// The client's address, as the listener saw it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// Runs a request: gives it an id, logs it once, and writes the body of a failure.
+pub(crate) async fn surround(mut request: Request, next: Next) -> Response {
+    let id = RequestId::new();
+    let started = Instant::now();
+    let method = request.method().clone();
+    // The pattern, not the path: paths hold tickets.
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("(none)", MatchedPath::as_str)
+        .to_owned();
+    let peer = request
+        .extensions()
+        .get::<Peer>()
+        .map(|peer| peer.0.to_string())
+        .unwrap_or_default();
+    request.extensions_mut().insert(id.clone());
+    let span = info_span!("request", request.id = %id.as_str());
+
+    async {
+        let mut response = next.run(request).await;
+        let failure = response.extensions_mut().remove::<Arc<ApiError>>();
+        let duration_ms = started.elapsed().as_secs_f64() * 1e3;
+        let status = response.status().as_u16();
+        match &failure {
+            None => debug!(%method, route, status, duration_ms, "{method} {route}"),
+            Some(failure) if failure.cause.is_some() => {
+                let cause: &dyn Error = failure.cause.as_deref().map_or(&Nothing, |cause| cause);
+                error!(error = cause, %method, route, status, duration_ms, "{method} {route}: {}", failure.message);
+            }
+            // Clients hide some refusals from their users (a refused creation shows as "Unknow error"), so the log
+            // says who was refused what.
+            Some(failure) => {
+                info!(%method, route, status, duration_ms, peer, "refused {method} {route}: {}", failure.message);
+            }
+        }
+        if let Some(failure) = failure {
+            response = body(&id, &failure);
+        }
+        if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+fn body(id: &RequestId, failure: &ApiError) -> Response {
+    let message = match failure.cause {
+        Some(_) => format!(
+            "{}; the server's log has the cause under request {}",
+            failure.message,
+            id.as_str()
+        ),
+        None => failure.message.clone(),
+    };
+    let status = StatusCode::from_u16(failure.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (
+        status,
+        axum::Json(Failure::new(id.as_str(), failure.code, &message)),
+    )
+        .into_response()
+}
+
+/// Stands for a cause where there is none; never shown.
+#[derive(Debug, thiserror::Error)]
+#[error("no cause")]
+struct Nothing;

@@ -1,0 +1,63 @@
+//! Tools on the link route: a call with the session's token, straight to the guest.
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use berth_agb_api::Code;
+use berth_agb_api::requests::LinkCall;
+use berth_guest_api::ToolResult;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use serde_json::value::RawValue;
+
+use crate::App;
+use crate::auth::token;
+use crate::body::{Body, malformed};
+use crate::edge;
+use crate::error::ApiError;
+use crate::request::RequestId;
+
+/// `POST /link/{session}/callTool`.
+///
+/// Clients show nothing of an answer whose status is not 2xx but the number, so a refusal that a person should read (the
+/// session has ended, and why) is an answer with `isError`.
+pub(crate) async fn call(
+    State(app): State<App>,
+    Path(session_id): Path<String>,
+    headers: HeaderMap,
+    id: RequestId,
+    Body(body): Body,
+) -> Result<Response, ApiError> {
+    let token = token(&headers)?;
+    let call: LinkCall<'_> = serde_json::from_slice(&body).map_err(malformed)?;
+    let request_id = call.request_id.clone().unwrap_or_else(|| id.into());
+    let answer = match run(&app, &session_id, token, call).await {
+        Ok(answer) => answer,
+        Err(error) if error.code == Code::SessionNotFound && error.cause.is_none() => {
+            let result = ToolResult::error(error.message);
+            serde_json::to_vec(&result)
+                .map_err(|error| {
+                    ApiError::new(Code::Internal, format!("could not write an answer: {error}"))
+                })?
+                .into()
+        }
+        Err(error) => return Err(error),
+    };
+    let request_id = serde_json::Value::String(request_id).to_string();
+    let envelope = [
+        format!(r#"{{"code":0,"requestId":{request_id},"data":{{"result":"#).as_bytes(),
+        &answer,
+        b"}}",
+    ]
+    .concat();
+    Ok(([(CONTENT_TYPE, "application/json")], envelope).into_response())
+}
+
+async fn run(app: &App, session_id: &str, token: &str, call: LinkCall<'_>) -> Result<Bytes, ApiError> {
+    let session = app.control.session_by_token(session_id, token).await?;
+    let tool = call
+        .tool
+        .ok_or_else(|| ApiError::missing("tool", "the name of a tool"))?;
+    let arguments = call.args.map_or("{}", RawValue::get);
+    edge::call_tool(&session, &tool, Bytes::copy_from_slice(arguments.as_bytes())).await
+}

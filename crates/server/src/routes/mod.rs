@@ -1,0 +1,9 @@
+//! Handlers: one file per noun of the API.
+
+pub(crate) mod health;
+pub(crate) mod labels;
+pub(crate) mod link;
+pub(crate) mod sessions;
+pub(crate) mod stream;
+pub(crate) mod tools;
+pub(crate) mod view;

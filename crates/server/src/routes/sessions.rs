@@ -1,0 +1,268 @@
+//! Sessions: create, recover, status, live view URL, list, keep alive, release.
+
+use axum::extract::State;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use berth_agb_api::envelope::{Page, Success};
+use berth_agb_api::requests::{CreateSession, CreateSessionQuery, ListSessions, SessionRef};
+use berth_agb_api::responses::{
+    DesktopInfo, ListedSession, Resource, Session as SessionData, Status, ToolRef,
+};
+use berth_agb_api::{Code, labels};
+use berth_control::{Cursor, NewSession, Session};
+
+use crate::App;
+use crate::auth::Caller;
+use crate::body::{Json, Query};
+use crate::error::ApiError;
+use crate::request::RequestId;
+use crate::urls::Base;
+
+/// Answer of a handler with `data`.
+type Answer<T> = Result<axum::Json<Success<T>>, ApiError>;
+
+const RUNNING: &str = "RUNNING";
+
+/// `POST /mcp/createSession`.
+pub(crate) async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    id: RequestId,
+    base: Base,
+    Query(query): Query<CreateSessionQuery>,
+    Json(body): Json<CreateSession>,
+) -> Answer<SessionData> {
+    let image = query
+        .image_id
+        .as_deref()
+        .map(str::trim)
+        .filter(|image| !image.is_empty())
+        .ok_or_else(|| ApiError::missing("imageId", "the name of an image, in the query"))?;
+    let new = NewSession {
+        image,
+        labels: labels::parse(body.labels.as_deref().unwrap_or_default())?,
+        idle_timeout_s: body.timeout,
+        policy: body.mcp_policy_id.as_deref(),
+        contexts: body.persistence_data_list.map_or(0, |list| list.len()),
+    };
+    let (session, ticket) = app.control.create(&caller.key_id, new).await?;
+    Ok(axum::Json(Success::new(
+        id,
+        session_data(&app, &base, &session, &ticket, None)?,
+    )))
+}
+
+/// `POST /mcp/getSession`: everything that a client needs to go on with a session. Counts as use.
+pub(crate) async fn get(
+    State(app): State<App>,
+    caller: Caller,
+    id: RequestId,
+    base: Base,
+    Json(body): Json<SessionRef>,
+) -> Answer<SessionData> {
+    let session = app.control.session(&caller.key_id, session_id(&body)?).await?;
+    session.touch();
+    let ticket = app.control.issue_ticket(&session).await?;
+    Ok(axum::Json(Success::new(
+        id,
+        session_data(&app, &base, &session, &ticket, Some(RUNNING))?,
+    )))
+}
+
+/// `POST /mcp/getSessionInfo`: clients poll it, so it does not count as use.
+pub(crate) async fn status(
+    State(app): State<App>,
+    caller: Caller,
+    id: RequestId,
+    Json(body): Json<SessionRef>,
+) -> Answer<Status> {
+    app.control.session(&caller.key_id, session_id(&body)?).await?;
+    Ok(axum::Json(Success::new(id, Status { status: RUNNING })))
+}
+
+/// `POST /mcp/getMcpResource`: a fresh live view URL.
+pub(crate) async fn resource(
+    State(app): State<App>,
+    caller: Caller,
+    id: RequestId,
+    base: Base,
+    Json(body): Json<SessionRef>,
+) -> Answer<Resource> {
+    let session = app.control.session(&caller.key_id, session_id(&body)?).await?;
+    session.touch();
+    let ticket = app.control.issue_ticket(&session).await?;
+    let resource_id = session.sandbox_id().to_owned();
+    Ok(axum::Json(Success::new(
+        id,
+        Resource {
+            session_id: session.id.clone(),
+            resource_url: base.view(&ticket, &resource_id),
+            desktop_info: DesktopInfo {
+                resource_id,
+                ..DesktopInfo::default()
+            },
+        },
+    )))
+}
+
+/// `POST /mcp/refreshSessionIdleTime`: its parameter stands in the query.
+pub(crate) async fn refresh(
+    State(app): State<App>,
+    caller: Caller,
+    id: RequestId,
+    Query(query): Query<SessionRef>,
+) -> Answer<()> {
+    app.control
+        .session(&caller.key_id, session_id(&query)?)
+        .await?
+        .touch();
+    Ok(axum::Json(Success::bare(id)))
+}
+
+/// `POST /mcp/releaseSessionAsync`, and its alias without `Async`.
+pub(crate) async fn release(
+    State(app): State<App>,
+    caller: Caller,
+    id: RequestId,
+    Json(body): Json<SessionRef>,
+) -> Answer<()> {
+    app.control.release(&caller.key_id, session_id(&body)?).await?;
+    Ok(axum::Json(Success::bare(id)))
+}
+
+/// `GET /sdk/ListSession`.
+pub(crate) async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    id: RequestId,
+    Query(query): Query<ListSessions>,
+) -> Result<axum::Json<Page<ListedSession>>, ApiError> {
+    let limit = page_length(query.max_results.as_deref())?;
+    let labels = labels::parse(query.labels.as_deref().unwrap_or_default())?;
+    let after = query
+        .next_token
+        .as_deref()
+        .filter(|token| !token.is_empty())
+        .map(read_token)
+        .transpose()?;
+    let page = app.control.list(&caller.key_id, &labels, after, limit).await?;
+    let rows = page.ids.into_iter().map(|session_id| ListedSession {
+        session_id,
+        session_status: RUNNING,
+    });
+    Ok(axum::Json(Page::new(
+        id,
+        rows.collect(),
+        page.next.as_ref().map(write_token),
+        limit,
+        page.total,
+    )))
+}
+
+/// The session that a request names.
+pub(super) fn session_id(named: &SessionRef) -> Result<&str, ApiError> {
+    named
+        .session_id
+        .as_deref()
+        .map(str::trim)
+        .filter(|id| !id.is_empty())
+        .ok_or_else(|| ApiError::missing("sessionId", "the id of a session"))
+}
+
+fn session_data(
+    app: &App,
+    base: &Base,
+    session: &Session,
+    ticket: &str,
+    status: Option<&'static str>,
+) -> Result<SessionData, ApiError> {
+    let tools = app.control.session_tools().iter().map(|tool| ToolRef {
+        name: &tool.name,
+        server: &tool.server,
+    });
+    let tool_list = serde_json::to_string(&tools.collect::<Vec<_>>())
+        .map_err(|error| ApiError::new(Code::Internal, format!("could not write the tool list: {error}")))?;
+    let resource_id = session.sandbox_id().to_owned();
+    Ok(SessionData {
+        session_id: session.id.clone(),
+        app_instance_id: resource_id.clone(),
+        resource_url: base.view(ticket, &resource_id),
+        resource_id,
+        link_url: base.link(&session.id),
+        ws_url: base.stream(&session.id),
+        token: app.control.token(session),
+        tool_list,
+        status,
+    })
+}
+
+fn page_length(text: Option<&str>) -> Result<u32, ApiError> {
+    let text = text.unwrap_or("10");
+    match text.parse() {
+        Ok(length @ 1..=100) => Ok(length),
+        _ => {
+            let shown: String = text.chars().take(40).collect();
+            Err(ApiError::new(
+                Code::InvalidParameter,
+                format!("`maxResults` is {shown}; allowed: 1 to 100"),
+            ))
+        }
+    }
+}
+
+fn write_token(cursor: &Cursor) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{}:{}", cursor.created_ms, cursor.id))
+}
+
+fn read_token(token: &str) -> Result<Cursor, ApiError> {
+    let read = || {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
+        let (created_ms, id) = text.split_once(':')?;
+        Some(Cursor {
+            created_ms: created_ms.parse().ok()?,
+            id: id.to_owned(),
+        })
+    };
+    read().ok_or_else(|| {
+        let shown: String = token.chars().take(40).collect();
+        ApiError::new(
+            Code::InvalidParameter,
+            format!("`nextToken` is {shown:?}; allowed: the `nextToken` of a former page"),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_token_leads_back_to_its_place(created_ms: i64, id in "s-[a-z2-7]{20}") {
+            let cursor = Cursor { created_ms, id };
+            prop_assert_eq!(read_token(&write_token(&cursor)).unwrap(), cursor);
+        }
+
+        #[test]
+        fn any_token_is_read_or_refused(token in ".{0,100}") {
+            let _ = read_token(&token);
+        }
+    }
+
+    #[test]
+    fn a_page_length_is_never_capped_in_silence() {
+        assert_eq!(page_length(None).unwrap(), 10);
+        assert_eq!(page_length(Some("100")).unwrap(), 100);
+        for bad in ["0", "-1", "101", "1000", "x", ""] {
+            assert!(
+                page_length(Some(bad))
+                    .unwrap_err()
+                    .message
+                    .contains("allowed: 1 to 100"),
+                "{bad}"
+            );
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The stream route: a WebSocket to the guest, opened with the session's token.
+
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use berth_guest_api::STREAM;
+
+use crate::App;
+use crate::auth::token;
+use crate::error::ApiError;
+use crate::tunnel;
+
+/// `GET /ws/{session}`.
+pub(crate) async fn open(
+    State(app): State<App>,
+    Path(session_id): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let session = app
+        .control
+        .session_by_token(&session_id, token(request.headers())?)
+        .await?;
+    session.touch();
+    tunnel::open(&app, session, STREAM, request, None).await
+}

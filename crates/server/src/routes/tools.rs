@@ -1,0 +1,81 @@
+//! Tools on the API route: a call with the API key, and the catalogue of an image.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use berth_agb_api::Code;
+use berth_agb_api::envelope::Success;
+use berth_agb_api::requests::{CallTool, ListTools, SessionRef};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use serde_json::value::RawValue;
+
+use super::sessions::session_id;
+use crate::App;
+use crate::auth::Caller;
+use crate::body::{Json, Query};
+use crate::edge;
+use crate::error::ApiError;
+use crate::request::RequestId;
+
+/// `POST /mcp`: runs a tool. A tool's own failure is a success of this route, with `isError` in its data.
+pub(crate) async fn call(
+    State(app): State<App>,
+    caller: Caller,
+    id: RequestId,
+    Json(body): Json<CallTool>,
+) -> Result<Response, ApiError> {
+    let session_ref = SessionRef {
+        session_id: body.session_id,
+    };
+    let session = app
+        .control
+        .session(&caller.key_id, session_id(&session_ref)?)
+        .await?;
+    let tool = body
+        .name
+        .ok_or_else(|| ApiError::missing("name", "the name of a tool"))?;
+    let arguments = arguments(body.args.unwrap_or_else(|| "{}".to_owned()))?;
+    let answer = edge::call_tool(&session, &tool, arguments).await?;
+    let envelope = [
+        format!(
+            r#"{{"requestId":"{}","success":true,"code":"ok","message":null,"httpStatusCode":200,"data":"#,
+            id.as_str()
+        )
+        .as_bytes(),
+        &answer,
+        b"}",
+    ]
+    .concat();
+    Ok(([(CONTENT_TYPE, "application/json")], envelope).into_response())
+}
+
+/// `POST /mcp/listTools`: the catalogue, as JSON text in a string; an array would be ignored by the clients.
+pub(crate) async fn list(
+    State(app): State<App>,
+    _caller: Caller,
+    id: RequestId,
+    Query(query): Query<ListTools>,
+) -> Result<axum::Json<Success<String>>, ApiError> {
+    let image = query
+        .image_id
+        .ok_or_else(|| ApiError::missing("imageId", "the name of an image, in the query"))?;
+    let tools = app.control.tools(image.trim()).await?;
+    let text = serde_json::to_string(tools)
+        .map_err(|error| ApiError::new(Code::Internal, format!("could not write the tools: {error}")))?;
+    Ok(axum::Json(Success::new(id, text)))
+}
+
+/// The arguments, which are a JSON document in a string: checked to be an object, otherwise passed on as they stand.
+fn arguments(text: String) -> Result<Bytes, ApiError> {
+    let object = serde_json::from_str::<&RawValue>(&text)
+        .ok()
+        .filter(|value| value.get().starts_with('{'));
+    if object.is_none() {
+        let shown: String = text.chars().take(60).collect();
+        return Err(ApiError::new(
+            Code::InvalidParameter,
+            format!("`args` is {shown:?}; allowed: a JSON object, as text in a string"),
+        ));
+    }
+    Ok(text.into())
+}

@@ -1,0 +1,188 @@
+//! The live view: its page, what the page asks before it connects, and its WebSocket.
+
+use std::time::Duration;
+
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::response::{Html, IntoResponse, Response};
+use berth_agb_api::Code;
+use berth_control::TicketState;
+use berth_guest_api::VIEW;
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderValue, StatusCode};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::error::ApiError;
+use crate::{App, pages, tunnel};
+
+/// What the page may do: talk to its own server, and nothing else. Other sites may frame it; that is a use of it.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
+                           connect-src 'self'; base-uri 'none'; form-action 'none'";
+
+/// How to go on when a URL is no longer good.
+const HOW_TO_GET_A_NEW_ONE: &str =
+    "Ask for a fresh one: session.info() returns a new resource_url for as long as the session lives.";
+
+/// Answer of `GET /view/{ticket}/status`: what the page shows when it cannot connect.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    state: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<i64>,
+}
+
+impl Status {
+    fn of(ticket: &TicketState) -> Self {
+        let blank = Status {
+            state: "unknown",
+            message: String::new(),
+            reason: None,
+            session_id: None,
+            image: None,
+            expires_at: None,
+        };
+        match ticket {
+            TicketState::Valid(session, expires) => Status {
+                state: "live",
+                session_id: Some(session.id.clone()),
+                image: Some(session.image.clone()),
+                expires_at: Some(expires.as_millisecond()),
+                ..blank
+            },
+            TicketState::Expired(at) => Status {
+                state: "expired",
+                message: format!("This live view URL expired at {at:.0}. {HOW_TO_GET_A_NEW_ONE}"),
+                expires_at: Some(at.as_millisecond()),
+                ..blank
+            },
+            TicketState::Ended { session_id, why } => Status {
+                state: "ended",
+                message: format!("Session {session_id} has ended: {why}."),
+                reason: Some(why.word()),
+                session_id: Some(session_id.clone()),
+                ..blank
+            },
+            TicketState::Unknown => Status {
+                message: format!("This live view URL is not valid. {HOW_TO_GET_A_NEW_ONE}"),
+                ..blank
+            },
+        }
+    }
+
+    fn http_status(&self) -> StatusCode {
+        match self.state {
+            "live" => StatusCode::OK,
+            "unknown" => StatusCode::NOT_FOUND,
+            _ => StatusCode::GONE,
+        }
+    }
+}
+
+/// `GET /view/{ticket}/`: the page, or a page that says why not.
+pub(crate) async fn page(State(app): State<App>, Path(ticket): Path<String>) -> Result<Response, ApiError> {
+    let ticket = app.control.ticket(&ticket).await?;
+    if let TicketState::Valid(session, _) = &ticket {
+        session.touch();
+        let page = pages::index().ok_or_else(|| {
+            ApiError::new(
+                Code::Internal,
+                "this build of the server has no live view page; build `web/` first",
+            )
+        })?;
+        return Ok((guarded(PAGE_POLICY), Html(page)).into_response());
+    }
+    let status = Status::of(&ticket);
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+    Ok((
+        status.http_status(),
+        guarded(policy),
+        Html(pages::refusal(&status.message)),
+    )
+        .into_response())
+}
+
+/// `GET /view/{ticket}`: the page finds its socket beside itself, so its URL must end with a slash.
+pub(crate) async fn add_slash(Path(ticket): Path<String>, RawQuery(query): RawQuery) -> Response {
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    // Relative, so that it holds behind a path prefix; the ticket was one path segment, and is put back as one.
+    let ticket: String = ticket
+        .bytes()
+        .map(|byte| match byte {
+            byte if byte.is_ascii_alphanumeric() || b"-_".contains(&byte) => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        })
+        .collect();
+    (
+        StatusCode::PERMANENT_REDIRECT,
+        [(LOCATION, format!("./{ticket}/{query}"))],
+    )
+        .into_response()
+}
+
+/// `GET /view/{ticket}/status`.
+pub(crate) async fn status(State(app): State<App>, Path(ticket): Path<String>) -> Result<Response, ApiError> {
+    let status = Status::of(&app.control.ticket(&ticket).await?);
+    Ok((
+        status.http_status(),
+        [(CACHE_CONTROL, "no-store")],
+        axum::Json(status),
+    )
+        .into_response())
+}
+
+/// `GET /view/{ticket}/ws`: the screen. Ends when the ticket expires.
+pub(crate) async fn open(
+    State(app): State<App>,
+    Path(ticket): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    tunnel::check_origin(&app, request.headers())?;
+    match app.control.ticket(&ticket).await? {
+        TicketState::Valid(session, expires) => {
+            let left = Duration::try_from(expires.duration_since(Timestamp::now())).unwrap_or_default();
+            session.touch();
+            tunnel::open(&app, session, VIEW, request, Some(left)).await
+        }
+        refused => Err(ApiError::new(Code::SessionNotFound, Status::of(&refused).message)),
+    }
+}
+
+/// `GET /view/assets/{file}`: scripts and styles of the page. Their names change with their content.
+pub(crate) async fn asset(Path(file): Path<String>) -> Result<Response, ApiError> {
+    let (bytes, kind) = pages::asset(&file).ok_or_else(|| {
+        let shown: String = file.chars().take(100).collect();
+        ApiError::new(
+            Code::RouteNotFound,
+            format!("the live view has no file `{shown}`"),
+        )
+    })?;
+    let headers = [
+        (
+            CACHE_CONTROL,
+            HeaderValue::from_static("public, max-age=31536000, immutable"),
+        ),
+        (http::header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    Ok((headers, bytes).into_response())
+}
+
+fn guarded(policy: &'static str) -> [(HeaderName, &'static str); 4] {
+    [
+        (CONTENT_SECURITY_POLICY, policy),
+        // The URL is the credential: it must not reach another site.
+        (REFERRER_POLICY, "no-referrer"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (CACHE_CONTROL, "no-store"),
+    ]
+}

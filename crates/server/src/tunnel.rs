@@ -1,0 +1,126 @@
+//! WebSockets: the handshake is passed on to the guest, then bytes flow both ways, unread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use berth_agb_api::Code;
+use berth_control::Session;
+use http::header::{
+    CONNECTION, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{HeaderName, StatusCode};
+use hyper_util::rt::TokioIo;
+use tracing::debug;
+
+use crate::App;
+use crate::edge::explained;
+use crate::error::ApiError;
+
+/// Bytes that wait in each direction for a slow reader. Small: the live view's own flow control wants to feel the link.
+const BUFFER_BYTES: usize = 16 << 10;
+
+/// Connects the client's WebSocket to the guest's. The tunnel ends with the session, with the server, after
+/// `time_limit`, or when either side closes.
+pub(crate) async fn open(
+    app: &App,
+    session: Arc<Session>,
+    path: &str,
+    mut request: Request,
+    time_limit: Option<Duration>,
+) -> Result<Response, ApiError> {
+    let headers = handshake(request.headers())?;
+    let guest = match session.guest.open_tunnel(path, headers).await {
+        Ok(guest) => guest,
+        Err(error) => return Err(explained(&session, error).await),
+    };
+    let client = hyper::upgrade::on(&mut request);
+    let stop = app.stop.clone();
+    let accept = guest.headers.get(SEC_WEBSOCKET_ACCEPT).cloned();
+    tokio::spawn(async move {
+        let client = match client.await {
+            Ok(client) => client,
+            Err(error) => return debug!("a client left during the handshake: {error}"),
+        };
+        let (mut client, mut guest) = (TokioIo::new(client), guest.io);
+        let copy =
+            tokio::io::copy_bidirectional_with_sizes(&mut client, &mut guest, BUFFER_BYTES, BUFFER_BYTES);
+        let too_long = async {
+            match time_limit {
+                Some(limit) => tokio::time::sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        // However it ends, both connections are dropped here; the client asks why when it connects again.
+        tokio::select! {
+            _ = copy => {}
+            _ = session.ended() => {}
+            () = too_long => {}
+            () = stop.cancelled() => {}
+        }
+    });
+
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    response
+        .headers_mut()
+        .insert(UPGRADE, HeaderValue::from_static("websocket"));
+    if let Some(accept) = accept {
+        response.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    Ok(response)
+}
+
+/// Refuses a WebSocket that a page of another site opened.
+pub(crate) fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(origin) = headers.get(ORIGIN) else {
+        return Ok(());
+    };
+    let origin = origin.to_str().unwrap_or_default();
+    let authority = |url: &str| {
+        url.split_once("://")
+            .map(|(_, rest)| rest.split('/').next().unwrap_or("").to_owned())
+    };
+    let host = headers
+        .get(http::header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .map(str::to_owned);
+    let public = app.public_url.as_deref().and_then(authority);
+    let from = authority(origin);
+    if from.is_some() && (from == host || from == public) {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        Code::InvalidParameter,
+        "the WebSocket was opened by a page of another site; open the live view at its own URL, and start the \
+         server with `--public-url` if a proxy changes the host",
+    ))
+}
+
+/// The client's handshake, as far as the guest should see it: no credentials, no extensions.
+fn handshake(headers: &HeaderMap) -> Result<HeaderMap, ApiError> {
+    let is_websocket = headers
+        .get(UPGRADE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.eq_ignore_ascii_case("websocket"));
+    if !is_websocket || !headers.contains_key(SEC_WEBSOCKET_KEY) {
+        return Err(ApiError::new(
+            Code::InvalidParameter,
+            "this route takes WebSocket connections only",
+        ));
+    }
+    let mut passed = HeaderMap::new();
+    passed.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    passed.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    passed.insert(HeaderName::from_static("host"), HeaderValue::from_static("guest"));
+    for name in [SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION] {
+        if let Some(value) = headers.get(&name) {
+            passed.insert(name, value.clone());
+        }
+    }
+    Ok(passed)
+}

@@ -1,0 +1,100 @@
+"""Running a server for tests, and looking for what it left behind."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+
+import requests
+
+
+class Server:
+    """One `berth serve` with a data folder of its own. Survives `kill()` and `start()`."""
+
+    def __init__(self, binaries, images, data, flags=()):
+        self.berth = binaries / "berth"
+        self.images, self.data, self.flags = images, data, tuple(flags)
+        self.log = data / "server.log"
+        self.process = None
+        self.key = None
+        self.listen = "127.0.0.1:0"
+
+    def start(self):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [self.berth, "serve", "--listen", self.listen, "--data", self.data, "--images", self.images,
+                 *self.flags],
+                stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
+        line = self.process.stdout.readline()
+        assert line.startswith("berth listening on http://"), f"{line!r}; log:\n{self.log.read_text()[-3000:]}"
+        self.endpoint = line.split()[-1]
+        self.listen = self.endpoint.removeprefix("http://")
+        if self.key is None:
+            self.key = self.new_key("tests")
+        return self
+
+    def new_key(self, name):
+        done = subprocess.run([self.berth, "key", "create", "--data", self.data, name],
+                              check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def agb(self, key=None):
+        from agb import AGB
+        from agb.config import Config
+
+        return AGB(api_key=key or self.key, cfg=Config(endpoint=self.endpoint, timeout_ms=60000))
+
+    def kill(self):
+        """As a crash would: no handler runs."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        """As a service manager would; the server must end by itself."""
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(timeout=30) == 0
+
+    def stop_for_good(self):
+        done = subprocess.run([self.berth, "stop", "--data", self.data, "--end-sessions"],
+                              capture_output=True, text=True)
+        if self.process.poll() is None:
+            self.process.wait(timeout=30)
+        assert done.returncode == 0, done.stderr
+        artifacts = pathlib.Path(__file__).parent / "artifacts"
+        artifacts.mkdir(exist_ok=True)
+        shutil.copy(self.log, artifacts / f"server-{self.data.name}.log")
+        shutil.rmtree(self.data)
+
+    def log_size(self):
+        return self.log.stat().st_size
+
+    def log_since(self, start):
+        with open(self.log, "rb") as log:
+            log.seek(start)
+            return log.read().decode(errors="replace")
+
+    def healthy(self):
+        return requests.get(self.endpoint + "/healthz", timeout=5).json()
+
+
+def leftovers(folders):
+    """What is left on this machine of servers with these data folders: mounts, loop devices, cgroups, processes."""
+    found = []
+    marks = [str(folder) for folder in folders]
+
+    def note(kind, lines):
+        found.extend(f"{kind}: {line}" for line in lines if any(mark in line for mark in marks))
+
+    note("mount", pathlib.Path("/proc/self/mountinfo").read_text().splitlines())
+    note("loop device", subprocess.run(["losetup", "-l", "-O", "NAME,BACK-FILE"], capture_output=True,
+                                       text=True).stdout.splitlines())
+    commands = []
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            commands.append(f"{process.name} {(process / 'cmdline').read_bytes().replace(bytes(1), b' ').decode()}")
+        except (OSError, UnicodeDecodeError):
+            pass
+    note("process", (line for line in commands if "pytest" not in line))
+    note("slot", (path.read_text() for path in pathlib.Path("/run/berth/slots").glob("*")))
+    return found

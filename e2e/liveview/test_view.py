@@ -1,0 +1,196 @@
+"""The live view in Debian's Chromium: what a person does reaches the session, what happens there reaches the person."""
+
+import time
+
+import pytest
+import requests
+from conftest import IMAGE
+
+LIVE = "window.__berth && window.__berth.state === 'live' && window.__berth.framesPainted > 0"
+
+
+def open_view(page, session):
+    url = session.info().data["resource_url"]
+    page.goto(url)
+    page.wait_for_function(LIVE, timeout=15000)
+    return url
+
+
+def wait_for_file(session, path, deadline_s=15):
+    """The content of a file that a program in the session is about to write."""
+    deadline = time.monotonic() + deadline_s
+    while time.monotonic() < deadline:
+        read = session.file.read(path)
+        if read.success and read.content:
+            return read.content
+        time.sleep(0.1)
+    raise AssertionError(f"{path} was not written")
+
+
+@pytest.fixture
+def terminal(session, page):
+    """An open view with an xterm that fills the screen, and what is typed into it in /tmp/typed."""
+    open_view(page, session)
+    started = session.command.execute(
+        "DISPLAY=:0 nohup xterm -geometry 200x60+0+0 -e sh -c 'touch /tmp/ready; cat > /tmp/typed' "
+        "> /dev/null 2>&1 & for n in $(seq 100); do test -e /tmp/ready && exit 0; sleep 0.1; done; exit 1",
+        timeout_ms=15000)
+    assert started.success, started.error_message
+    page.wait_for_timeout(500)
+    box = page.locator("canvas").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    return session
+
+
+def test_typed_text_arrives_in_the_session(terminal, page):
+    page.keyboard.type("hello Berth, 1 + 1 = 2; {[(<|>)]}", delay=5)
+    page.keyboard.press("Enter")
+    assert wait_for_file(terminal, "/tmp/typed") == "hello Berth, 1 + 1 = 2; {[(<|>)]}\n"
+
+
+def test_characters_outside_ascii_arrive(terminal, page):
+    page.keyboard.insert_text("Grüße, Ñandú, Ωmega")
+    page.keyboard.press("Enter")
+    assert wait_for_file(terminal, "/tmp/typed") == "Grüße, Ñandú, Ωmega\n"
+
+
+def test_shortcuts_reach_the_program(terminal, page):
+    page.keyboard.type("line")
+    page.keyboard.press("Enter")
+    assert wait_for_file(terminal, "/tmp/typed") == "line\n"
+    page.keyboard.press("Control+d")
+    deadline = time.monotonic() + 10
+    while terminal.command.execute("pgrep xterm").success and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not terminal.command.execute("pgrep xterm").success
+
+
+def test_mouse_buttons_wheel_and_drag_arrive(session, page):
+    open_view(page, session)
+    watch = """
+import os, subprocess
+os.environ["DISPLAY"] = ":0"
+watch = subprocess.Popen("exec stdbuf -oL xinput test-xi2 --root > /tmp/events 2>&1", shell=True)
+"""
+    if not session.command.execute("command -v xinput").success:
+        watch = watch.replace("xinput test-xi2 --root", "xev -root -event button -event mouse")
+    assert session.code.run(watch, "python").success
+    box = page.locator("canvas").bounding_box()
+
+    def at(x, y):
+        return box["x"] + box["width"] * x, box["y"] + box["height"] * y
+
+    wait_for_file(session, "/tmp/events") if "xinput" in watch else page.wait_for_timeout(500)
+    page.mouse.move(*at(0.5, 0.5))
+    page.mouse.click(*at(0.5, 0.5))
+    page.mouse.click(*at(0.5, 0.5), button="right")
+    page.keyboard.press("Escape")
+    page.mouse.move(*at(0.3, 0.3))
+    page.mouse.wheel(0, 240)
+    page.wait_for_timeout(500)
+    location = session.command.execute("DISPLAY=:0 xdotool getmouselocation 2>/dev/null || true").output
+    if location:
+        x, y = (int(part.split(":")[1]) for part in location.split()[:2])
+        assert abs(x - 0.3 * 1280) <= 2 and abs(y - 0.3 * 720) <= 2
+
+
+def test_the_picture_is_exact(session, page):
+    open_view(page, session)
+    size = page.evaluate("[window.__berth.width, window.__berth.height]")
+    draw = f"""
+import os, subprocess
+os.environ["DISPLAY"] = ":0"
+from PIL import Image, ImageDraw
+import random
+random.seed(7)
+image = Image.new("RGB", (400, 300))
+image.putdata([(random.randrange(256), random.randrange(256), random.randrange(256)) for _ in range(400 * 300)])
+draw = ImageDraw.Draw(image)
+draw.rectangle((10, 10, 200, 100), fill=(200, 30, 40))
+draw.text((20, 40), "exact to the pixel", fill="white")
+image.save("/tmp/shown.png")
+"""
+    assert session.code.run(draw, "python").success
+    show = ("DISPLAY=:0 nohup python3 -c 'import tkinter' 2>/dev/null; DISPLAY=:0 xwd -root -silent > /tmp/root.xwd"
+            " && test -s /tmp/root.xwd")
+    taken = session.command.execute(show, timeout_ms=10000)
+    assert taken.success, taken.error_message
+    page.wait_for_timeout(1000)
+    pixels = page.evaluate("""() => {
+      const canvas = document.querySelector('canvas')
+      const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
+      let hash = 0
+      for (let i = 0; i < data.length; i += 4)
+        hash = (Math.imul(hash, 31) + (data[i] << 16 | data[i + 1] << 8 | data[i + 2])) | 0
+      return hash
+    }""")
+    code = """
+import numpy as np, subprocess, struct
+raw = open('/tmp/root.xwd', 'rb').read()
+header = struct.unpack('>25I', raw[:100])
+size, width, height, ncolors, stride = header[0], header[4], header[5], header[19], header[12]
+data = np.frombuffer(raw, dtype=np.uint8, offset=size + ncolors * 12).reshape(height, stride)[:, :width * 4]
+data = data.reshape(height, width, 4).astype(np.int64)
+values = (data[..., 2] << 16 | data[..., 1] << 8 | data[..., 0]).ravel()
+hash_ = 0
+for value in values.tolist():
+    hash_ = (hash_ * 31 + value) & 0xffffffff
+print(hash_ - (1 << 32) if hash_ >> 31 else hash_)
+"""
+    run = session.code.run(code, "python")
+    assert run.success, run.error_message
+    assert int(run.logs.stdout[0]) == pixels, size
+
+
+def test_the_page_reconnects_when_the_server_restarts(new_server, page):
+    from agb import CreateSessionParams
+
+    server = new_server("--pool", "0")
+    session = server.agb().create(CreateSessionParams(image_id=IMAGE)).session
+    open_view(page, session)
+    server.kill()
+    page.wait_for_function("window.__berth.state === 'reconnecting'", timeout=10000)
+    server.start()
+    page.wait_for_function(LIVE, timeout=20000)
+    assert server.agb().delete(session).success
+    page.wait_for_function("window.__berth.state === 'ended'", timeout=20000)
+    assert "released by its owner" in page.inner_text("body")
+
+
+def test_an_expired_url_is_refused_with_the_way_to_a_new_one(new_server, page):
+    from agb import CreateSessionParams
+
+    server = new_server("--pool", "0", "--view-url-ttl", "4")
+    session = server.agb().create(CreateSessionParams(image_id=IMAGE)).session
+    url = open_view(page, session)
+    page.wait_for_function("window.__berth.state === 'ended'", timeout=20000)
+    assert "session.info()" in page.inner_text("body")
+    refused = requests.get(url)
+    assert refused.status_code == 410 and "session.info()" in refused.text
+    stream = requests.get(url.split("?")[0] + "ws", headers={
+        "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
+    assert stream.status_code == 400 and "expired" in stream.json()["message"]
+    assert open_view(page, session) != url
+    assert server.agb().delete(session).success
+
+
+def test_a_ticket_that_never_was_is_refused(server):
+    refused = requests.get(f"{server.endpoint}/view/nonsense/")
+    assert refused.status_code == 404 and "not valid" in refused.text
+    assert refused.headers["referrer-policy"] == "no-referrer"
+
+
+def test_a_page_of_another_site_cannot_open_the_stream(session):
+    url = session.info().data["resource_url"].split("?")[0] + "ws"
+    refused = requests.get(url, headers={
+        "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Origin": "https://evil.example"})
+    assert refused.status_code == 400 and "another site" in refused.json()["message"]
+
+
+def test_the_page_loads_nothing_from_elsewhere(session, page):
+    hosts = set()
+    page.on("request", lambda request: hosts.add(request.url.split("/")[2] if "//" in request.url else "data"))
+    open_view(page, session)
+    assert len(hosts - {"data"}) == 1, hosts

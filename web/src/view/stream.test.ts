@@ -1,0 +1,191 @@
+import { deflateRawSync } from 'node:zlib'
+import { afterEach, expect, test, vi } from 'vitest'
+import { ArraySurface } from './array-surface.ts'
+import { Stream } from './stream.ts'
+import type { MalformedError } from './wire.ts'
+
+const u16 = (value: number) => [value & 0xff, value >> 8]
+const u32 = (value: number) => [...u16(value & 0xffff), ...u16(value >>> 16)]
+const hello = (width: number, height: number) => [1, 1, ...u16(width), ...u16(height)]
+const plain = (seq: number, inputSeq: number, ops: number[]) => [3, ...u32(seq), ...u32(inputSeq), ...ops]
+const fillAll = (width: number, height: number, grey: number) => [
+  ...[2, 0, 0, 0, 0, ...u16(width), ...u16(height)],
+  ...[grey, grey, grey],
+]
+
+/** A stream with what it said: to the server in `sent`, to its owner in `events`. */
+function setUp() {
+  const surface = new ArraySurface(1, 1)
+  const sent: number[][] = []
+  const events: string[] = []
+  const outlet = {
+    bufferedAmount: 0,
+    send: (message: Uint8Array) => {
+      sent.push([...message])
+    },
+  }
+  const stream = new Stream(surface, outlet, {
+    onPicture: (width, height) => events.push(`picture ${width}x${height}`),
+    onPainted: () => events.push('painted'),
+    onCursor: ({ width, height }) => events.push(`cursor ${width}x${height}`),
+    onMalformed: (error: MalformedError) => events.push(`malformed: ${error.message}`),
+  })
+  const receive = (bytes: number[]) => stream.receive(Uint8Array.from(bytes).buffer)
+  return { surface, sent, events, outlet, stream, receive }
+}
+
+const settled = () => new Promise((resolve) => setImmediate(resolve))
+
+afterEach(() => {
+  vi.unstubAllGlobals()
+})
+
+test('an update is acknowledged when it arrives and when it is painted', async () => {
+  const { surface, sent, events, receive } = setUp()
+  receive(hello(2, 1))
+  receive(plain(7, 0, fillAll(2, 1, 5)))
+  expect(sent).toEqual([[2, 7, 0, 0, 0]])
+  await settled()
+  expect(sent).toEqual([
+    [2, 7, 0, 0, 0],
+    [3, 7, 0, 0, 0],
+  ])
+  expect(surface.rows).toEqual([['050505', '050505']])
+  expect(events).toEqual(['picture 2x1', 'painted'])
+})
+
+test('updates are painted in order, whichever is decoded first', async () => {
+  const { surface, sent, receive } = setUp()
+  receive(hello(1, 1))
+  const ops = Uint8Array.from(fillAll(1, 1, 1))
+  receive([2, ...u32(1), ...u32(0), ...u32(ops.length), ...deflateRawSync(ops)])
+  receive(plain(2, 0, fillAll(1, 1, 2)))
+  await vi.waitFor(() => expect(sent).toHaveLength(4))
+  expect(sent.slice(2)).toEqual([
+    [3, 1, 0, 0, 0],
+    [3, 2, 0, 0, 0],
+  ])
+  expect(surface.rows).toEqual([['020202']])
+})
+
+test('the old picture stays until the first update of the new one', async () => {
+  const { surface, events, receive } = setUp()
+  receive(hello(1, 1))
+  receive(plain(1, 0, fillAll(1, 1, 1)))
+  await settled()
+  receive(hello(2, 1))
+  await settled()
+  expect(surface.rows).toEqual([['010101']])
+  receive(plain(2, 0, fillAll(1, 1, 2)))
+  await settled()
+  expect(surface.rows).toEqual([['020202', '000000']])
+  expect(events).toEqual(['picture 1x1', 'painted', 'picture 2x1', 'painted'])
+})
+
+test('a new hello begins a new deflate stream', async () => {
+  const { sent, events, receive } = setUp()
+  for (const seq of [1, 2]) {
+    receive(hello(1, 1))
+    const ops = Uint8Array.from(fillAll(1, 1, seq))
+    receive([2, ...u32(seq), ...u32(0), ...u32(ops.length), ...deflateRawSync(ops)])
+  }
+  await vi.waitFor(() => expect(sent).toHaveLength(4))
+  expect(events.filter((event) => event.startsWith('malformed'))).toEqual([])
+})
+
+test('video is acknowledged and changes nothing; unknown kinds are not even that', async () => {
+  const { surface, sent, receive } = setUp()
+  receive(hello(1, 1))
+  receive([4, ...u32(1), ...u32(0), 1, 0, 9, 9, 9])
+  receive([99, 1, 2, 3])
+  await settled()
+  expect(sent).toEqual([
+    [2, 1, 0, 0, 0],
+    [3, 1, 0, 0, 0],
+  ])
+  expect(surface.rows).toEqual([['000000']])
+})
+
+test('a cursor is passed on', () => {
+  const { events, receive } = setUp()
+  receive([5, 0, 0, 0, 0, 0, 0, 0, 0])
+  expect(events).toEqual(['cursor 0x0'])
+})
+
+test('the hello says whether deflate streams can be read', () => {
+  const { sent, stream } = setUp()
+  stream.open({ width: 3, height: 4 })
+  vi.stubGlobal('DecompressionStream', undefined)
+  stream.open({ width: 3, height: 4 })
+  expect(sent).toEqual([
+    [1, 1, 3, 0, 4, 0, 1],
+    [1, 1, 3, 0, 4, 0, 0],
+  ])
+})
+
+test.each<[string, number[][]]>([
+  ['a picture before the hello', [plain(1, 0, [])]],
+  ['an empty message', [[]]],
+  ['an operation outside the screen', [hello(1, 1), plain(1, 0, fillAll(2, 2, 1))]],
+  [
+    'an update that announces more than a screen holds',
+    [hello(1, 1), [2, ...u32(1), ...u32(0), ...u32(1 << 30)]],
+  ],
+  ['deflate data that is none', [hello(1, 1), [2, ...u32(1), ...u32(0), ...u32(5), 0xff, 0xff, 0xff]]],
+  ['a flood without acknowledgements', [hello(1, 1), ...Array.from({ length: 65 }, () => plain(1, 0, []))]],
+])('%s ends the stream, once', async (_, messages) => {
+  const { events, receive, sent } = setUp()
+  for (const message of messages) receive(message)
+  await vi.waitFor(() => expect(events.some((event) => event.startsWith('malformed'))).toBe(true))
+  const before = [events.length, sent.length]
+  receive(hello(1, 1))
+  receive(plain(9, 0, []))
+  await settled()
+  expect([events.length, sent.length]).toEqual(before)
+  expect(events.filter((event) => event.startsWith('malformed'))).toHaveLength(1)
+})
+
+test('a text message ends the stream', () => {
+  const { events, stream } = setUp()
+  stream.receive('hello')
+  expect(events).toEqual(['malformed: the server sent a text message'])
+})
+
+test('inputs are numbered, and moves yield to a crowded socket', () => {
+  const { sent, stream, outlet } = setUp()
+  stream.send({ kind: 'pointer', x: 1, y: 1 })
+  stream.send({ kind: 'text', text: 'a'.repeat(70_000) })
+  outlet.bufferedAmount = 1 << 20
+  stream.send({ kind: 'pointer', x: 2, y: 2 })
+  stream.send({ kind: 'release-all' })
+  expect(sent.map((message) => [message[0], message[1]])).toEqual([
+    [4, 1],
+    [8, 2],
+    [8, 3],
+    [9, 4],
+  ])
+  expect(stream.inputSeq).toBe(4)
+})
+
+test('the latency is the time from an input to the picture that answers it', async () => {
+  const { stream, receive } = setUp()
+  const clock = vi.spyOn(performance, 'now')
+  receive(hello(1, 1))
+  clock.mockReturnValue(100)
+  stream.send({ kind: 'pointer', x: 1, y: 1 })
+  clock.mockReturnValue(130)
+  receive(plain(1, 1, []))
+  await settled()
+  expect(stream.latency.ms).toBe(30)
+  expect(stream.latency.acknowledged).toBe(1)
+  // Numbers that were never sent, and answers that come long after, say nothing.
+  receive(plain(2, 900, []))
+  await settled()
+  expect(stream.latency.acknowledged).toBe(1)
+  stream.send({ kind: 'pointer', x: 2, y: 2 })
+  clock.mockReturnValue(9000)
+  receive(plain(3, 2, []))
+  await settled()
+  expect(stream.latency.ms).toBe(30)
+  expect(stream.latency.acknowledged).toBe(2)
+})
