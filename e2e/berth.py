@@ -56,6 +56,9 @@ class Server:
         assert self.process.wait(timeout=30) == 0
 
     def stop_for_good(self):
+        """Ends the server and all it ran. May be called again."""
+        if not self.data.exists():
+            return
         done = subprocess.run([self.berth, "stop", "--data", self.data, "--end-sessions"],
                               capture_output=True, text=True)
         if self.process.poll() is None:

@@ -19,6 +19,12 @@ pub enum ControlError {
         /// The id as it was asked for.
         id: String,
     },
+    /// The token is not that of the session.
+    #[error("the session token is not that of session `{id}`; `getSession` tells a session's owner its token")]
+    WrongToken {
+        /// The id as it was asked for.
+        id: String,
+    },
     /// The session is over.
     #[error("session `{id}` not found or expired: {why}{}", .at.map(|at| format!(" at {at:.0}")).unwrap_or_default())]
     EndedSession {

@@ -105,7 +105,7 @@ impl Control {
     /// The live session of this id, if `token` is its token.
     pub async fn session_by_token(&self, id: &str, token: &str) -> Result<Arc<Session>, ControlError> {
         if !self.secret.is_token(id, token) {
-            return Err(unknown(id));
+            return Err(ControlError::WrongToken { id: shown(id) });
         }
         match self.live(id) {
             Some(session) => Ok(session),
@@ -290,9 +290,12 @@ pub struct Health {
 }
 
 fn unknown(id: &str) -> ControlError {
-    ControlError::UnknownSession {
-        id: id.chars().take(100).collect(),
-    }
+    ControlError::UnknownSession { id: shown(id) }
+}
+
+/// An id as it may stand in a message: callers can send anything.
+fn shown(id: &str) -> String {
+    id.chars().take(100).collect()
 }
 
 /// The state that a row describes.

@@ -51,6 +51,7 @@ impl From<ControlError> for ApiError {
         // No wildcard: a new variant does not compile until someone chose its code.
         let code = match &error {
             E::UnknownSession { .. } | E::EndedSession { .. } => Code::SessionNotFound,
+            E::WrongToken { .. } => Code::InvalidApiKey,
             E::UnknownImage { .. } => Code::ImageNotFound,
             E::Invalid { .. } => Code::InvalidParameter,
             E::Full { .. } => Code::NoCapacity,
