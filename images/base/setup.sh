@@ -18,3 +18,4 @@ chmod 0755 /opt/berth/berth-guest
 printf '127.0.0.1 localhost\n::1 localhost\n' > /etc/hosts
 : > /etc/resolv.conf
 echo session > /etc/hostname
+chmod 0644 /etc/hosts /etc/resolv.conf /etc/hostname

@@ -8,7 +8,7 @@ use crate::cookbook::Cookbook;
 use crate::error::{Result, StoreContext as _};
 use crate::interrupt::Interrupt;
 use crate::progress::{ProgressLines, Size};
-use crate::store::Store;
+use crate::store::{Removed, Store};
 
 /// What can be done with images.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -22,6 +22,8 @@ pub enum ImageCommand {
         /// The image's name
         name: String,
     },
+    /// Remove layers that no image uses any more
+    Prune,
 }
 
 /// What to build.
@@ -46,18 +48,20 @@ impl ImageCommand {
         match self {
             Self::Build(args) => args.run(&store),
             Self::List => list(&store, output),
-            Self::Rm { name } => {
-                let removed = store.remove(name)?;
-                writeln!(
-                    output,
-                    "removed {name}, {} layers, {}",
-                    removed.layers,
-                    Size(removed.size_bytes)
-                )
-                .while_trying_to("say what was removed")
-            }
+            Self::Rm { name } => say(&store.remove(name)?, &format!("removed {name}, "), output),
+            Self::Prune => say(&store.prune()?, "removed ", output),
         }
     }
+}
+
+fn say(removed: &Removed, before: &str, output: &mut impl Write) -> Result<()> {
+    writeln!(
+        output,
+        "{before}{} layers, {}",
+        removed.layers,
+        Size(removed.size_bytes)
+    )
+    .while_trying_to("say what was removed")
 }
 
 impl BuildArgs {
@@ -94,4 +98,44 @@ fn list(store: &Store, output: &mut impl Write) -> Result<()> {
     output
         .write_all(text.as_bytes())
         .while_trying_to("show its images")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Program {
+        #[command(subcommand)]
+        command: ImageCommand,
+    }
+
+    fn run(store: &Path, args: &[&str]) -> Result<String> {
+        let mut output = Vec::new();
+        let program = Program::try_parse_from(["image"].iter().chain(args)).unwrap();
+        program.command.run(store, &mut output)?;
+        Ok(String::from_utf8(output).unwrap())
+    }
+
+    #[test]
+    fn an_empty_store_lists_nothing_and_removes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let listed = run(folder.path(), &["list"]).unwrap();
+        assert_eq!(listed.lines().count(), 1, "{listed}");
+        let error = run(folder.path(), &["rm", "agb-code-space-1"]).unwrap_err();
+        assert!(error.to_string().contains("`agb-code-space-1`"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_image_is_refused_before_anything_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = run(folder.path(), &["build", "no-such-1"]).unwrap_err();
+        assert!(
+            error.to_string().contains("`agb-code-space-1`"),
+            "it says which there are: {error}"
+        );
+        assert_eq!(fs_err::read_dir(folder.path().join("tmp")).unwrap().count(), 0);
+    }
 }

@@ -3,8 +3,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::digest::Digest;
-
 /// Why an image could not be read, built or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -88,14 +86,6 @@ pub enum Error {
         status: String,
         /// The last lines that it wrote.
         output: String,
-    },
-    /// Two builds of one layer's inputs disagree with what the store says of it.
-    #[error("layer {digest} of recipe `{recipe}` is gone from the store; run the build again")]
-    LayerGone {
-        /// The recipe.
-        recipe: String,
-        /// The layer.
-        digest: Digest,
     },
     /// The build was asked to stop.
     #[error("the build was interrupted; nothing half-made is left in the store")]

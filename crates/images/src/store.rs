@@ -64,7 +64,7 @@ pub(crate) struct LayerRecord {
     pub size_bytes: u64,
 }
 
-/// What [`Store::remove`] took away.
+/// What [`Store::remove`] or [`Store::prune`] took away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Removed {
     /// Layers that no other image used.
@@ -182,6 +182,15 @@ impl Store {
                 });
             }
         }
+        self.collect_garbage(&lock)
+    }
+
+    /// Removes layers that no image uses: those of images that were built anew.
+    ///
+    /// Sessions that run keep what they have mounted. A stopped session of an image's earlier build cannot start
+    /// again: callers ask first.
+    pub fn prune(&self) -> Result<Removed> {
+        let lock = self.lock(&Interrupt::never(), || ())?;
         self.collect_garbage(&lock)
     }
 

@@ -160,6 +160,29 @@ fn removal_keeps_what_others_use() {
 }
 
 #[test]
+fn pruning_removes_what_an_earlier_build_used() {
+    let (_folder, store) = store();
+    add_image(&store, "a-1", &["shared", "earlier"]);
+    add_image(&store, "a-1", &["shared", "later"]);
+    let image = store.image("a-1").unwrap();
+    assert_eq!(
+        store.prune().unwrap(),
+        Removed {
+            layers: 1,
+            size_bytes: 7
+        }
+    );
+    assert_eq!(
+        store.prune().unwrap(),
+        Removed {
+            layers: 0,
+            size_bytes: 0
+        }
+    );
+    assert_eq!(store.image("a-1").unwrap(), image);
+}
+
+#[test]
 fn nothing_is_removed_while_a_manifest_cannot_be_read() {
     let (_folder, store) = store();
     add_image(&store, "a-1", &["mine"]);

@@ -88,7 +88,9 @@ pub fn build(
         progress,
         interrupt,
     };
-    let layers = make_layers(context, &chains, freshness)?;
+    // Dropped at the end: the images can be used before the folder with all their files is cleared away.
+    let mut work = None;
+    let layers = make_layers(context, &chains, freshness, &mut work)?;
 
     let mut images = Vec::new();
     for chain in &chains {
@@ -134,6 +136,7 @@ fn make_layers(
     context: Context<'_>,
     chains: &[Chain<'_>],
     freshness: Freshness,
+    work: &mut Option<tempfile::TempDir>,
 ) -> Result<BTreeMap<Digest, LayerRecord>> {
     let mut done = BTreeMap::new();
     let mut missing = false;
@@ -156,7 +159,7 @@ fn make_layers(
     }
     if missing {
         tools::check()?;
-        let work = context.store.work_folder(context.lock)?;
+        let work = work.insert(context.store.work_folder(context.lock)?);
         Workshop {
             context,
             work: work.path().to_owned(),
@@ -263,3 +266,6 @@ fn join<T>(handle: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
         .join()
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
+
+#[cfg(test)]
+mod tests;

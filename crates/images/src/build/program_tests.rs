@@ -86,3 +86,25 @@ fn after_an_interrupt_nothing_starts() {
     let result = shell("echo never").run("tiny", &interrupt, |_| unreachable!("no output"));
     assert!(matches!(result, Err(Error::Interrupted)));
 }
+
+proptest::proptest! {
+    /// However the output is cut into reads, the lines are the same, and none is longer than it may be.
+    #[test]
+    fn lines_do_not_depend_on_reads(bytes: Vec<u8>, cuts: Vec<proptest::sample::Index>) {
+        let collect = |chunks: &[&[u8]]| {
+            let (mut lines, mut collected) = (Lines::default(), Vec::new());
+            let mut on_line = |line: &str| collected.push(line.to_owned());
+            chunks.iter().for_each(|chunk| lines.feed(chunk, &mut on_line));
+            lines.finish(&mut on_line);
+            collected
+        };
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+        cuts.sort_unstable();
+        let edges: Vec<usize> = [0].into_iter().chain(cuts).chain([bytes.len()]).collect();
+        let chunks: Vec<&[u8]> = edges.windows(2).map(|edge| &bytes[edge[0]..edge[1]]).collect();
+        let lines = collect(&chunks);
+        proptest::prop_assert_eq!(&lines, &collect(&[&bytes]));
+        // A byte that is not UTF-8 becomes a mark of three.
+        proptest::prop_assert!(lines.iter().all(|line| !line.is_empty() && line.len() <= 3 * MAX_LINE_BYTES));
+    }
+}
