@@ -1,8 +1,8 @@
 //! The warm pool: ready sandboxes that wait for a session, per image.
 //!
 //! A reconciler keeps the pool at its size: it runs when nudged (a sandbox was taken) and on a timer, compares what is
-//! there with what should be, and makes one at a time, so that refilling never takes more than one core from the
-//! sessions that run.
+//! there with what should be, and makes one at a time, once nobody has asked for a session for a moment. So refilling
+//! takes at most one core from the sessions that run, and none from one that was just handed out.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +19,12 @@ use crate::sandboxes::{Maker, free_memory_mib};
 
 /// How often the pool is looked at without a nudge.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// A sandbox that was just taken is about to be used; making another beside it would slow its first answers.
+const QUIET: Duration = Duration::from_millis(400);
+
+/// Under a steady stream of creations the pool is refilled all the same.
+const QUIET_WAIT_MAX: Duration = Duration::from_secs(4);
 
 /// The pool leaves at least this much memory to sessions, in MiB.
 const LEAVE_FREE_MIB: u64 = 2048;
@@ -79,9 +85,19 @@ impl Pool {
     /// Keeps the pool at its size, for ever.
     pub(crate) async fn keep_filled(self: Arc<Self>, maker: Arc<Maker>, images: Arc<Images>) {
         loop {
-            while self.step(&maker, &images).await {}
+            let mut made = true;
+            while made {
+                self.quiet().await;
+                made = self.step(&maker, &images).await;
+            }
             let _ = tokio::time::timeout(LOOK_EVERY, self.nudge.notified()).await;
         }
+    }
+
+    /// Waits until no sandbox has been taken for a moment.
+    async fn quiet(&self) {
+        let quiet = async { while tokio::time::timeout(QUIET, self.nudge.notified()).await.is_ok() {} };
+        let _ = tokio::time::timeout(QUIET_WAIT_MAX, quiet).await;
     }
 
     /// Removes what is no longer wanted, then makes one sandbox for an image that has too few. False when there is
