@@ -58,8 +58,13 @@ def new_server(binaries, images):
         return server.start()
 
     yield make
+    failures = []
     for server in servers:
-        server.stop_for_good()
+        try:
+            server.stop_for_good()
+        except Exception as failure:  # the others must be stopped all the same
+            failures.append(failure)
+    assert failures == []
     assert leftovers([server.data for server in servers]) == []
 
 

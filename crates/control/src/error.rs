@@ -20,7 +20,9 @@ pub enum ControlError {
         id: String,
     },
     /// The token is not that of the session.
-    #[error("the session token is not that of session `{id}`; `getSession` tells a session's owner its token")]
+    #[error(
+        "the session token is not that of session `{id}`; `getSession` tells a session's owner its token"
+    )]
     WrongToken {
         /// The id as it was asked for.
         id: String,

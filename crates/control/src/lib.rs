@@ -203,6 +203,12 @@ impl Control {
     /// Stops the reconcilers. Sessions go on; the next start adopts them.
     pub async fn shutdown(&self) {
         self.stop.cancel();
+        if let Err(error) = self.maker.sandboxes.stop().await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the sandbox layer did not stop in order"
+            );
+        }
         self.store.close().await;
     }
 

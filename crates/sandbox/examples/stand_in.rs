@@ -2,8 +2,14 @@
 //!
 //! One request per connection, one JSON line each way. It does what a test asks for, as the user that the test names.
 
-#![expect(unsafe_code, reason = "takes over descriptor 3, and makes the system calls that a test asks for")]
-#![allow(clippy::print_stdout, reason = "its output is what the tests of the guest's log read")]
+#![expect(
+    unsafe_code,
+    reason = "takes over descriptor 3, and makes the system calls that a test asks for"
+)]
+#![allow(
+    clippy::print_stdout,
+    reason = "its output is what the tests of the guest's log read"
+)]
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -37,7 +43,9 @@ fn serve() -> std::process::ExitCode {
     // SAFETY: whoever starts this program passes the listening socket as descriptor 3, and nothing else here uses it.
     let listener = UnixListener::from(unsafe { OwnedFd::from_raw_fd(3) });
     for stream in listener.incoming() {
-        let Ok(mut stream) = stream else { return std::process::ExitCode::from(4) };
+        let Ok(mut stream) = stream else {
+            return std::process::ExitCode::from(4);
+        };
         std::thread::spawn(move || {
             let mut line = String::new();
             if BufReader::new(&stream).read_line(&mut line).is_err() || line.is_empty() {
@@ -64,7 +72,8 @@ fn handle(request: &Value) -> Value {
         return connect(address);
     }
     if let Some(server) = request["resolve"].as_str() {
-        return resolve(server, request["tcp"].as_bool().unwrap_or(false));
+        let limit = Duration::from_secs(request["limit"].as_u64().unwrap_or(20));
+        return resolve(server, request["tcp"].as_bool().unwrap_or(false), limit);
     }
     if let Some(line) = request["print"].as_str() {
         println!("{line}");
@@ -83,7 +92,13 @@ fn handle(request: &Value) -> Value {
 fn run(command: &[Value], uid: u64) -> Value {
     let words: Vec<&str> = command.iter().filter_map(Value::as_str).collect();
     let id = u32::try_from(uid).unwrap_or(u32::MAX);
-    match Command::new(words[0]).args(&words[1..]).uid(id).gid(id).env("HOME", "/").output() {
+    match Command::new(words[0])
+        .args(&words[1..])
+        .uid(id)
+        .gid(id)
+        .env("HOME", "/")
+        .output()
+    {
         Ok(output) => json!({
             "code": output.status.code(),
             "stdout": String::from_utf8_lossy(&output.stdout),
@@ -106,7 +121,9 @@ fn system_call(number: i64, args: &Value) -> Value {
 }
 
 fn connect(address: &str) -> Value {
-    let Ok(address) = address.parse() else { return json!({ "error": "no address" }) };
+    let Ok(address) = address.parse() else {
+        return json!({ "error": "no address" });
+    };
     match TcpStream::connect_timeout(&address, Duration::from_secs(20)) {
         Ok(stream) => {
             let mut line = String::new();
@@ -119,11 +136,11 @@ fn connect(address: &str) -> Value {
 }
 
 /// Sends a query to a server and says what came back.
-fn resolve(server: &str, tcp: bool) -> Value {
+fn resolve(server: &str, tcp: bool, limit: Duration) -> Value {
     let mut query = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     query.extend(b"\x07example\x04test\0\0\x01\0\x01");
     let asked = || -> std::io::Result<Vec<u8>> {
-        let limit = Some(Duration::from_secs(20));
+        let limit = Some(limit);
         let mut buffer = [0; 4096];
         if tcp {
             use std::io::Read as _;
@@ -152,7 +169,9 @@ fn resolve(server: &str, tcp: bool) -> Value {
 
 /// Tells everybody who connects to port 7777 which address they come from.
 fn greet() -> std::process::ExitCode {
-    let Ok(listener) = std::net::TcpListener::bind("0.0.0.0:7777") else { return std::process::ExitCode::from(4) };
+    let Ok(listener) = std::net::TcpListener::bind("0.0.0.0:7777") else {
+        return std::process::ExitCode::from(4);
+    };
     println!("greeting");
     while let Ok((mut stream, caller)) = listener.accept() {
         let _ = writeln!(stream, "{}", caller.ip());

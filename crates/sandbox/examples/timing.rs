@@ -25,7 +25,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let layers: Vec<PathBuf> = args.map(PathBuf::from).collect();
     let folder = tempfile::tempdir()?;
     let local = Local::start(Config::new(folder.path().join("sandboxes"))).await?;
-    let spec = Spec { layers, guest_binary, hostname: "box".into(), limits: Limits::default(), environment: vec![] };
+    let spec = Spec {
+        layers,
+        guest_binary,
+        hostname: "box".into(),
+        limits: Limits::default(),
+        environment: vec![],
+    };
 
     let (mut created, mut first, mut destroyed) = (Vec::new(), Vec::new(), Vec::new());
     // One more than counted: the first one formats the disk and mounts the layers.
@@ -57,5 +63,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 fn summary(mut times: Vec<Duration>) -> String {
     times.sort_unstable();
     let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)].as_secs_f64() * 1000.0;
-    format!("p50 {:.1} ms, p95 {:.1} ms, fastest {:.1} ms", at(50), at(95), at(0))
+    format!(
+        "p50 {:.1} ms, p95 {:.1} ms, fastest {:.1} ms",
+        at(50),
+        at(95),
+        at(0)
+    )
 }

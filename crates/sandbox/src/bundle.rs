@@ -62,7 +62,13 @@ const MASKED: [&str; 15] = [
 ];
 
 /// Kernel files that may be read.
-const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READ_ONLY: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
 
 /// Open files of one process, where the server may have as many.
 const OPEN_FILES: u64 = 65_536;
@@ -93,7 +99,12 @@ pub(crate) fn config(spec: &Spec, placement: &Placement<'_>) -> Result<String, S
         let config = SpecBuilder::default()
             .version("1.0.2")
             .hostname(spec.hostname.clone())
-            .root(RootBuilder::default().path(placement.root).readonly(false).build()?)
+            .root(
+                RootBuilder::default()
+                    .path(placement.root)
+                    .readonly(false)
+                    .build()?,
+            )
             .process(process(spec)?)
             .mounts(mounts(&spec.limits)?)
             .linux(linux)
@@ -108,9 +119,17 @@ pub(crate) fn config(spec: &Spec, placement: &Placement<'_>) -> Result<String, S
 }
 
 fn process(spec: &Spec) -> Result<Process, OciSpecError> {
-    let mut environment: Vec<String> =
-        vec![format!("PATH={PATH}"), "HOME=/root".into(), "LANG=C.UTF-8".into(), "container=berth".into()];
-    environment.extend(spec.environment.iter().map(|(name, value)| format!("{name}={value}")));
+    let mut environment: Vec<String> = vec![
+        format!("PATH={PATH}"),
+        "HOME=/root".into(),
+        "LANG=C.UTF-8".into(),
+        "container=berth".into(),
+    ];
+    environment.extend(
+        spec.environment
+            .iter()
+            .map(|(name, value)| format!("{name}={value}")),
+    );
     let capabilities = Capabilities::from(CAPABILITIES);
     let capabilities = LinuxCapabilitiesBuilder::default()
         .bounding(capabilities.clone())
@@ -142,30 +161,69 @@ fn process(spec: &Spec) -> Result<Process, OciSpecError> {
 
 /// Without `CAP_SYS_RESOURCE` nobody can give more than he has.
 fn open_files() -> u64 {
-    getrlimit(Resource::Nofile).maximum.unwrap_or(OPEN_FILES).min(OPEN_FILES)
+    getrlimit(Resource::Nofile)
+        .maximum
+        .unwrap_or(OPEN_FILES)
+        .min(OPEN_FILES)
 }
 
 fn rlimit(kind: PosixRlimitType, value: u64) -> Result<PosixRlimit, OciSpecError> {
-    PosixRlimitBuilder::default().typ(kind).soft(value).hard(value).build()
+    PosixRlimitBuilder::default()
+        .typ(kind)
+        .soft(value)
+        .hard(value)
+        .build()
 }
 
 fn mounts(limits: &Limits) -> Result<Vec<Mount>, OciSpecError> {
     let shared = format!("size={}", (limits.memory_bytes / 2).min(SHARED_MEMORY_MAX));
     let table: [(&str, &str, &str, Vec<&str>); 8] = [
         ("/proc", "proc", "proc", vec!["nosuid", "noexec", "nodev"]),
-        ("/dev", "tmpfs", "tmpfs", vec!["nosuid", "strictatime", "mode=755", "size=64k"]),
+        (
+            "/dev",
+            "tmpfs",
+            "tmpfs",
+            vec!["nosuid", "strictatime", "mode=755", "size=64k"],
+        ),
         (
             "/dev/pts",
             "devpts",
             "devpts",
-            vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+            vec![
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
+            ],
         ),
-        ("/dev/shm", "tmpfs", "shm", vec!["nosuid", "noexec", "nodev", "mode=1777", &shared]),
-        ("/dev/mqueue", "mqueue", "mqueue", vec!["nosuid", "noexec", "nodev"]),
+        (
+            "/dev/shm",
+            "tmpfs",
+            "shm",
+            vec!["nosuid", "noexec", "nodev", "mode=1777", &shared],
+        ),
+        (
+            "/dev/mqueue",
+            "mqueue",
+            "mqueue",
+            vec!["nosuid", "noexec", "nodev"],
+        ),
         ("/sys", "sysfs", "sysfs", vec!["nosuid", "noexec", "nodev", "ro"]),
         // Programs read their limits here: without it a JVM would size its heap by the host's memory.
-        ("/sys/fs/cgroup", "cgroup", "cgroup", vec!["nosuid", "noexec", "nodev", "relatime", "ro"]),
-        ("/run", "tmpfs", "tmpfs", vec!["nosuid", "nodev", "mode=755", "size=64m"]),
+        (
+            "/sys/fs/cgroup",
+            "cgroup",
+            "cgroup",
+            vec!["nosuid", "noexec", "nodev", "relatime", "ro"],
+        ),
+        (
+            "/run",
+            "tmpfs",
+            "tmpfs",
+            vec!["nosuid", "nodev", "mode=755", "size=64m"],
+        ),
     ];
     let mount = |(destination, kind, source, options): (&str, &str, &str, Vec<&str>)| {
         MountBuilder::default()
@@ -205,7 +263,11 @@ fn linux(spec: &Spec, placement: &Placement<'_>) -> Result<Linux, OciSpecError> 
 }
 
 fn mapping((first, count): (u32, u32)) -> Result<LinuxIdMapping, OciSpecError> {
-    LinuxIdMappingBuilder::default().container_id(0u32).host_id(first).size(count).build()
+    LinuxIdMappingBuilder::default()
+        .container_id(0u32)
+        .host_id(first)
+        .size(count)
+        .build()
 }
 
 fn resources(limits: &Limits, limits_swap: bool) -> Result<LinuxResources, OciSpecError> {
@@ -223,17 +285,34 @@ fn resources(limits: &Limits, limits_swap: bool) -> Result<LinuxResources, OciSp
     let quota = (limits.cpus * PERIOD as f64).round() as i64;
     LinuxResourcesBuilder::default()
         .memory(builder.build()?)
-        .cpu(LinuxCpuBuilder::default().period(PERIOD).quota(quota.max(1000)).build()?)
-        .pids(LinuxPidsBuilder::default().limit(i64::from(limits.pids)).build()?)
+        .cpu(
+            LinuxCpuBuilder::default()
+                .period(PERIOD)
+                .quota(quota.max(1000))
+                .build()?,
+        )
+        .pids(
+            LinuxPidsBuilder::default()
+                .limit(i64::from(limits.pids))
+                .build()?,
+        )
         // The runtime adds the harmless ones: null, zero, full, random, terminals.
-        .devices(vec![LinuxDeviceCgroupBuilder::default().allow(false).access("rwm").build()?])
+        .devices(vec![
+            LinuxDeviceCgroupBuilder::default()
+                .allow(false)
+                .access("rwm")
+                .build()?,
+        ])
         .build()
 }
 
 fn sysctl(placement: &Placement<'_>) -> HashMap<String, String> {
     let mut sysctl = HashMap::from([
         // `ping` without raw sockets, for every group there is.
-        ("net.ipv4.ping_group_range".to_owned(), format!("0 {}", placement.ids.1 - 1)),
+        (
+            "net.ipv4.ping_group_range".to_owned(),
+            format!("0 {}", placement.ids.1 - 1),
+        ),
         // An agent's web server on port 80 needs no root: the ports are the sandbox's own.
         ("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned()),
     ]);
@@ -255,7 +334,12 @@ mod tests {
             layers: vec!["/layer".into()],
             guest_binary: "/guest".into(),
             hostname: "box".into(),
-            limits: Limits { memory_bytes: 256 << 20, cpus: 0.5, pids: 64, ..Limits::default() },
+            limits: Limits {
+                memory_bytes: 256 << 20,
+                cpus: 0.5,
+                pids: 64,
+                ..Limits::default()
+            },
             environment: vec![("BERTH_USER".into(), "user".into())],
         };
         let placement = Placement {
@@ -300,8 +384,19 @@ mod tests {
         assert_eq!(resources["pids"]["limit"], 64);
         assert_eq!(resources["devices"][0]["allow"], false);
         let json = json();
-        let shm = json["mounts"].as_array().unwrap().iter().find(|m| m["destination"] == "/dev/shm").unwrap();
-        assert!(shm["options"].as_array().unwrap().iter().any(|o| o == "size=134217728"));
+        let shm = json["mounts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|m| m["destination"] == "/dev/shm")
+            .unwrap();
+        assert!(
+            shm["options"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|o| o == "size=134217728")
+        );
     }
 
     #[test]
@@ -309,8 +404,17 @@ mod tests {
         let json = json();
         let capabilities = &json["process"]["capabilities"];
         let bounding = capabilities["bounding"].as_array().unwrap();
-        for absent in ["CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_PTRACE", "CAP_MKNOD"] {
-            assert!(!bounding.iter().any(|capability| capability == absent), "{absent}");
+        for absent in [
+            "CAP_SYS_ADMIN",
+            "CAP_NET_ADMIN",
+            "CAP_NET_RAW",
+            "CAP_SYS_PTRACE",
+            "CAP_MKNOD",
+        ] {
+            assert!(
+                !bounding.iter().any(|capability| capability == absent),
+                "{absent}"
+            );
         }
         assert!(bounding.iter().any(|capability| capability == "CAP_SETUID"));
         assert_eq!(capabilities["ambient"].as_array().map_or(0, Vec::len), 0);
@@ -319,9 +423,18 @@ mod tests {
     #[test]
     fn the_guest_is_the_first_process() {
         let json = json();
-        assert_eq!(json["process"]["args"], serde_json::json!(["/opt/berth/berth-guest", "init"]));
+        assert_eq!(
+            json["process"]["args"],
+            serde_json::json!(["/opt/berth/berth-guest", "init"])
+        );
         assert_eq!(json["process"]["noNewPrivileges"], false);
-        assert!(json["process"]["env"].as_array().unwrap().iter().any(|e| e == "BERTH_USER=user"));
+        assert!(
+            json["process"]["env"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|e| e == "BERTH_USER=user")
+        );
         assert_eq!(json["hostname"], "box");
     }
 }

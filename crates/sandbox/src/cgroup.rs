@@ -65,7 +65,11 @@ impl Cgroups {
                 expected: "mount cgroup v2 there, or the v1 controllers",
             });
         };
-        Ok(Self { root: root.into(), kind, parent })
+        Ok(Self {
+            root: root.into(),
+            kind,
+            parent,
+        })
     }
 
     /// The layout.
@@ -89,7 +93,10 @@ impl Cgroups {
 
     /// The sandbox's cgroup.
     pub(crate) fn of(&self, id: &SandboxId) -> Cgroup<'_> {
-        Cgroup { host: self, name: Path::new(&self.parent).join(id.as_str()) }
+        Cgroup {
+            host: self,
+            name: Path::new(&self.parent).join(id.as_str()),
+        }
     }
 
     /// The ids of all cgroups below the parent.
@@ -177,7 +184,10 @@ impl Cgroup<'_> {
             Kind::V2 => &["memory.peak", "memory.current"],
             Kind::Hybrid | Kind::V1 => &["memory.max_usage_in_bytes"],
         };
-        let name = names.iter().find(|name| folder.join(name).exists()).unwrap_or(&names[0]);
+        let name = names
+            .iter()
+            .find(|name| folder.join(name).exists())
+            .unwrap_or(&names[0]);
         let path = folder.join(name);
         let text = fs_err::read_to_string(&path).map_err(StepError::path("read", &path))?;
         text.trim().parse().map_err(|_| StepError::Unexpected {
@@ -201,9 +211,10 @@ impl Cgroup<'_> {
     /// Stops (`true`) or continues all processes.
     pub(crate) fn freeze(&self, frozen: bool) -> Result<(), StepError> {
         let (path, value) = match self.host.unified_tree() {
-            Some(tree) => {
-                (tree.join(&self.name).join("cgroup.freeze"), if frozen { "1" } else { "0" })
-            }
+            Some(tree) => (
+                tree.join(&self.name).join("cgroup.freeze"),
+                if frozen { "1" } else { "0" },
+            ),
             None => (self.v1_freezer(), if frozen { "FROZEN" } else { "THAWED" }),
         };
         set(&path, value).map_err(StepError::path("freeze or thaw with", &path))
@@ -211,7 +222,9 @@ impl Cgroup<'_> {
 
     /// Kills all processes and waits until they are gone. Also when there is no such cgroup.
     pub(crate) fn kill(&self) -> Result<(), StepError> {
-        let Some(tree) = self.host.unified_tree() else { return self.kill_one_by_one(&self.v1_processes()) };
+        let Some(tree) = self.host.unified_tree() else {
+            return self.kill_one_by_one(&self.v1_processes());
+        };
         let folder = tree.join(&self.name);
         let switch = folder.join("cgroup.kill");
         match set(&switch, "1") {
@@ -244,15 +257,25 @@ impl Cgroup<'_> {
 
     /// The cgroup exists in some tree.
     pub(crate) fn exists(&self) -> bool {
-        self.host.trees().is_ok_and(|trees| trees.iter().any(|tree| tree.join(&self.name).exists()))
+        self.host
+            .trees()
+            .is_ok_and(|trees| trees.iter().any(|tree| tree.join(&self.name).exists()))
     }
 
     fn v1_freezer(&self) -> PathBuf {
-        self.host.root.join("freezer").join(&self.name).join("freezer.state")
+        self.host
+            .root
+            .join("freezer")
+            .join(&self.name)
+            .join("freezer.state")
     }
 
     fn v1_processes(&self) -> PathBuf {
-        self.host.root.join("freezer").join(&self.name).join("cgroup.procs")
+        self.host
+            .root
+            .join("freezer")
+            .join(&self.name)
+            .join("cgroup.procs")
     }
 
     /// Waits for the kernel's word that no process is left in a v2 cgroup.
@@ -267,7 +290,9 @@ impl Cgroup<'_> {
         loop {
             // Reading also arms the poll below for the next change.
             let mut text = String::new();
-            let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text));
+            let read = file
+                .seek(SeekFrom::Start(0))
+                .and_then(|_| file.read_to_string(&mut text));
             match read {
                 Ok(_) if value_of(&text, "populated") == Some(0) => return Ok(()),
                 Ok(_) => {}
@@ -276,7 +301,10 @@ impl Cgroup<'_> {
             }
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(StepError::StillRunning { path: folder.into(), limit: KILL_LIMIT });
+                return Err(StepError::StillRunning {
+                    path: folder.into(),
+                    limit: KILL_LIMIT,
+                });
             }
             readable_within(file.as_fd(), PollFlags::PRI, left).map_err(StepError::path("watch", &path))?;
         }
@@ -297,14 +325,21 @@ impl Cgroup<'_> {
                 let _ = self.freeze(false);
                 return Ok(());
             }
-            for pid in processes.lines().filter_map(|line| line.parse().ok()).filter_map(Pid::from_raw) {
+            for pid in processes
+                .lines()
+                .filter_map(|line| line.parse().ok())
+                .filter_map(Pid::from_raw)
+            {
                 // One that has ended meanwhile is what we want.
                 let _ = kill_process(pid, Signal::KILL);
             }
             // A frozen process does not die.
             let _ = self.freeze(false);
             if Instant::now() >= end {
-                return Err(StepError::StillRunning { path: list.into(), limit: KILL_LIMIT });
+                return Err(StepError::StillRunning {
+                    path: list.into(),
+                    limit: KILL_LIMIT,
+                });
             }
             std::thread::sleep(PAUSE);
         }
@@ -313,12 +348,16 @@ impl Cgroup<'_> {
 
 /// Writes a value into a file of the kernel, without making one where there is none.
 fn set(path: &Path, value: &str) -> io::Result<()> {
-    File::options().write(true).open(path)?.write_all(value.as_bytes())
+    File::options()
+        .write(true)
+        .open(path)?
+        .write_all(value.as_bytes())
 }
 
 /// The number behind a name in a file of lines `name number`.
 fn value_of(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 /// The file is not there, or its cgroup was removed while it was open.
@@ -348,7 +387,10 @@ mod tests {
             Kind::V2 => {
                 write("cgroup.controllers", "memory pids");
                 write("berth-0001/one/memory.peak", "4096\n");
-                write("berth-0001/one/memory.events", "low 0\noom 3\noom_kill 2\noom_group_kill 0\n");
+                write(
+                    "berth-0001/one/memory.events",
+                    "low 0\noom 3\noom_kill 2\noom_group_kill 0\n",
+                );
                 write("berth-0001/one/cgroup.freeze", "0");
             }
             Kind::Hybrid | Kind::V1 => {
@@ -358,7 +400,10 @@ mod tests {
                 rustix::fs::symlink("cpu,cpuacct", root.path().join("cpu")).unwrap();
                 write("memory/memory.memsw.limit_in_bytes", "0");
                 write("memory/berth-0001/one/memory.max_usage_in_bytes", "8192\n");
-                write("memory/berth-0001/one/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n");
+                write(
+                    "memory/berth-0001/one/memory.oom_control",
+                    "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
+                );
                 write("freezer/berth-0001/one/freezer.state", "THAWED");
                 write("freezer/berth-0001/one/cgroup.procs", "");
                 if kind == Kind::Hybrid {
@@ -392,7 +437,12 @@ mod tests {
         let places = [
             (Kind::V2, "berth-0001/one/cgroup.freeze", "1", "0"),
             (Kind::Hybrid, "unified/berth-0001/one/cgroup.freeze", "1", "0"),
-            (Kind::V1, "freezer/berth-0001/one/freezer.state", "FROZEN", "THAWED"),
+            (
+                Kind::V1,
+                "freezer/berth-0001/one/freezer.state",
+                "FROZEN",
+                "THAWED",
+            ),
         ];
         for (kind, file, frozen, thawed) in places {
             let (root, cgroups) = host(kind);

@@ -165,12 +165,19 @@ impl StepError {
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(E) -> Self {
         let path = path.into();
-        move |source| Self::Path { step, path, source: source.into() }
+        move |source| Self::Path {
+            step,
+            path,
+            source: source.into(),
+        }
     }
 
     /// For `map_err` on a system call without a path.
     pub(crate) fn system<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> Self {
-        move |source| Self::System { step, source: source.into() }
+        move |source| Self::System {
+            step,
+            source: source.into(),
+        }
     }
 }
 

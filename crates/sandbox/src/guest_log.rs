@@ -40,7 +40,11 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Makes the FIFO and returns the guest's end.
 pub(crate) fn make(path: &Path) -> io::Result<File> {
     mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR)?;
-    let end = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let end = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
     // A smaller one works as well; the administrator may have set a lower maximum.
     let _ = fcntl_setpipe_size(&end, CAPACITY);
     Ok(end)
@@ -89,7 +93,16 @@ impl GuestLog {
 /// Text without anything that could act on a terminal or forge another log line.
 fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    text.trim_end().chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+    text.trim_end()
+        .chars()
+        .map(|c| {
+            if c.is_control() && c != '\t' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 /// Opens the host's end. In a tokio runtime.
@@ -149,7 +162,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut guest = make(&folder.path().join("log")).unwrap();
         let chunk = [b'x'; 4096];
-        let error = std::iter::repeat_with(|| guest.write(&chunk)).find_map(Result::err).unwrap();
+        let error = std::iter::repeat_with(|| guest.write(&chunk))
+            .find_map(Result::err)
+            .unwrap();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 

@@ -66,7 +66,19 @@ mod tests {
 
     #[test]
     fn anything_that_could_leave_its_folder_is_refused() {
-        for id in ["", ".", "..", "a/b", "-a", "_a", ".a", "a b", "a\0", "ä", &"x".repeat(65)] {
+        for id in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "-a",
+            "_a",
+            ".a",
+            "a b",
+            "a\0",
+            "ä",
+            &"x".repeat(65),
+        ] {
             assert!(id.parse::<SandboxId>().is_err(), "{id:?}");
         }
     }

@@ -47,7 +47,7 @@ use async_trait::async_trait;
 pub use error::{Failures, SandboxError, StepError};
 pub use id::{InvalidId, SandboxId};
 pub use local::{Config, Local};
-pub use network::AddressBlock;
+pub use network::{AddressBlock, InvalidBlock};
 pub use sandbox::{Ending, GuestAddress, Running, Sandbox};
 pub use spec::{Limits, Spec};
 
@@ -70,4 +70,7 @@ pub trait Sandboxes: Send + Sync {
 
     /// Every sandbox of this server of which anything exists, running, ended or half made.
     async fn list(&self) -> Result<Vec<SandboxId>, SandboxError>;
+
+    /// Called when the server stops. Sandboxes go on; what the server held for all of them is let go of if there are none.
+    async fn stop(&self) -> Result<(), SandboxError>;
 }

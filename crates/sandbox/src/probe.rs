@@ -29,15 +29,29 @@ pub struct Check {
 
 impl Check {
     fn good(name: &'static str, detail: impl Into<String>) -> Self {
-        Self { name, ok: true, detail: detail.into(), fix: None }
+        Self {
+            name,
+            ok: true,
+            detail: detail.into(),
+            fix: None,
+        }
     }
 
     fn bad(name: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { name, ok: false, detail: detail.into(), fix: Some(fix.into()) }
+        Self {
+            name,
+            ok: false,
+            detail: detail.into(),
+            fix: Some(fix.into()),
+        }
     }
 
     fn of(name: &'static str, ok: bool, detail: impl Into<String>, fix: &str) -> Self {
-        if ok { Self::good(name, detail) } else { Self::bad(name, detail, fix) }
+        if ok {
+            Self::good(name, detail)
+        } else {
+            Self::bad(name, detail, fix)
+        }
     }
 }
 
@@ -52,6 +66,7 @@ const LEAST_OPEN_FILES: u64 = 4096;
 pub fn probe(config: &Config) -> Vec<Check> {
     vec![
         root(),
+        kernel(),
         cgroups(),
         runtime(&config.runtime),
         erofs(),
@@ -71,7 +86,31 @@ pub fn probe(config: &Config) -> Vec<Check> {
 
 fn root() -> Check {
     let user = rustix::process::geteuid();
-    Check::of("root", user.is_root(), format!("user id {}", user.as_raw()), "run as root, or with sudo")
+    Check::of(
+        "root",
+        user.is_root(),
+        format!("user id {}", user.as_raw()),
+        "run as root, or with sudo",
+    )
+}
+
+fn kernel() -> Check {
+    let system = rustix::system::uname();
+    let release = system.release().to_string_lossy();
+    // Shifted ids below an overlay are as old as this.
+    let new_enough = version(&release).is_some_and(|version| version >= (5, 19));
+    Check::of(
+        "kernel",
+        new_enough,
+        release.clone(),
+        "install a kernel of 5.19 or newer, such as Debian 12's",
+    )
+}
+
+/// The first two numbers of a kernel's release.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 fn cgroups() -> Check {
@@ -79,18 +118,26 @@ fn cgroups() -> Check {
     let found = match Cgroups::find(root, "berth-probe".into()) {
         Ok(found) => found,
         Err(error) => {
-            return Check::bad("cgroups", error.to_string(), "mount -t cgroup2 none /sys/fs/cgroup");
+            return Check::bad(
+                "cgroups",
+                error.to_string(),
+                "mount -t cgroup2 none /sys/fs/cgroup",
+            );
         }
     };
     let wanted = ["cpu", "memory", "pids"];
     let missing: Vec<&str> = match found.kind() {
         Kind::V2 => {
             let have = fs_err::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
-            wanted.into_iter().filter(|name| !have.split_whitespace().any(|have| have == *name)).collect()
+            wanted
+                .into_iter()
+                .filter(|name| !have.split_whitespace().any(|have| have == *name))
+                .collect()
         }
-        Kind::Hybrid | Kind::V1 => {
-            wanted.into_iter().filter(|name| !root.join(name).join("cgroup.procs").exists()).collect()
-        }
+        Kind::Hybrid | Kind::V1 => wanted
+            .into_iter()
+            .filter(|name| !root.join(name).join("cgroup.procs").exists())
+            .collect(),
     };
     let layout = match found.kind() {
         Kind::V2 => "v2",
@@ -101,7 +148,11 @@ fn cgroups() -> Check {
         return Check::good("cgroups", format!("{layout}, with {}", wanted.join(", ")));
     }
     let fix = "boot with systemd.unified_cgroup_hierarchy=1 cgroup_enable=memory";
-    Check::bad("cgroups", format!("{layout}, without {}", missing.join(", ")), fix)
+    Check::bad(
+        "cgroups",
+        format!("{layout}, without {}", missing.join(", ")),
+        fix,
+    )
 }
 
 fn runtime(name: &str) -> Check {
@@ -128,16 +179,28 @@ fn runtime(name: &str) -> Check {
 }
 
 fn erofs() -> Check {
-    Check::of("erofs", has_file_system("erofs"), "read-only images", "modprobe erofs")
+    Check::of(
+        "erofs",
+        has_file_system("erofs"),
+        "read-only images",
+        "modprobe erofs",
+    )
 }
 
 fn overlay() -> Check {
-    Check::of("overlay", has_file_system("overlay"), "a root of several layers", "modprobe overlay")
+    Check::of(
+        "overlay",
+        has_file_system("overlay"),
+        "a root of several layers",
+        "modprobe overlay",
+    )
 }
 
 fn has_file_system(name: &str) -> bool {
     let known = fs_err::read_to_string("/proc/filesystems").unwrap_or_default();
-    let listed = known.lines().any(|line| line.split_whitespace().last() == Some(name));
+    let listed = known
+        .lines()
+        .any(|line| line.split_whitespace().last() == Some(name));
     // A module that is not loaded is loaded by the first mount.
     listed || has_module(name)
 }
@@ -146,7 +209,11 @@ fn has_module(name: &str) -> bool {
     let release = fs_err::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let list = Path::new("/lib/modules").join(release.trim()).join("modules.dep");
     let list = fs_err::read_to_string(list).unwrap_or_default();
-    list.lines().any(|line| line.split(':').next().is_some_and(|path| path.contains(&format!("/{name}.ko"))))
+    list.lines().any(|line| {
+        line.split(':')
+            .next()
+            .is_some_and(|path| path.contains(&format!("/{name}.ko")))
+    })
 }
 
 fn loop_devices() -> Check {
@@ -156,7 +223,12 @@ fn loop_devices() -> Check {
 
 fn disk_tool() -> Check {
     let there = program::find("mkfs.ext4").is_some();
-    Check::of("mkfs.ext4", there, "formats disks of sandboxes", "apt-get install e2fsprogs")
+    Check::of(
+        "mkfs.ext4",
+        there,
+        "formats disks of sandboxes",
+        "apt-get install e2fsprogs",
+    )
 }
 
 fn user_namespaces() -> Check {
@@ -175,11 +247,24 @@ fn user_namespace_limit() -> Check {
         let text = fs_err::read_to_string(format!("/proc/sys/user/{name}")).unwrap_or_default();
         text.trim().parse::<u64>().unwrap_or(0)
     };
-    let names =
-        ["max_user_namespaces", "max_mnt_namespaces", "max_pid_namespaces", "max_net_namespaces"];
-    let (name, least) = names.map(|name| (name, read(name))).into_iter().min_by_key(|(_, limit)| *limit).unwrap_or(("", 0));
+    let names = [
+        "max_user_namespaces",
+        "max_mnt_namespaces",
+        "max_pid_namespaces",
+        "max_net_namespaces",
+    ];
+    let (name, least) = names
+        .map(|name| (name, read(name)))
+        .into_iter()
+        .min_by_key(|(_, limit)| *limit)
+        .unwrap_or(("", 0));
     let fix = format!("sysctl -w user.{name}=15000");
-    Check::of("namespace limits", least >= 100, format!("user.{name} = {least}"), &fix)
+    Check::of(
+        "namespace limits",
+        least >= 100,
+        format!("user.{name} = {least}"),
+        &fix,
+    )
 }
 
 fn nftables() -> Check {
@@ -189,7 +274,11 @@ fn nftables() -> Check {
                  fib saddr . iif oif missing drop\n }\n}\n";
     match program::run(command, "--check", Some(rules), std::time::Duration::from_secs(5)) {
         Ok(_) => Check::good("nftables", "rules can be set"),
-        Err(error) => Check::bad("nftables", error.to_string(), "apt-get install nftables; modprobe nft_fib_inet"),
+        Err(error) => Check::bad(
+            "nftables",
+            error.to_string(),
+            "apt-get install nftables; modprobe nft_fib_inet",
+        ),
     }
 }
 
@@ -215,12 +304,19 @@ fn forwarding() -> Check {
 fn other_firewall() -> Check {
     let mut command = program::command("nft");
     command.args(["list", "chains", "ip"]);
-    let said = program::run(command, "list chains", None, std::time::Duration::from_secs(5)).unwrap_or_default();
-    let drops = said.split("chain ").any(|chain| chain.contains("hook forward") && chain.contains("policy drop"));
+    let said =
+        program::run(command, "list chains", None, std::time::Duration::from_secs(5)).unwrap_or_default();
+    let drops = said
+        .split("chain ")
+        .any(|chain| chain.contains("hook forward") && chain.contains("policy drop"));
     Check::of(
         "other firewalls",
         !drops,
-        if drops { "another table drops forwarded packets" } else { "none drops what sandboxes send" },
+        if drops {
+            "another table drops forwarded packets"
+        } else {
+            "none drops what sandboxes send"
+        },
         "iptables -I FORWARD -i bv+ -j ACCEPT; iptables -I FORWARD -o bv+ -j ACCEPT",
     )
 }
@@ -228,30 +324,52 @@ fn other_firewall() -> Check {
 fn open_files() -> Check {
     let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     let fix = "set LimitNOFILE=65536 in the service, or ulimit -Hn 65536";
-    Check::of("open files", limit >= LEAST_OPEN_FILES, format!("at most {limit}"), fix)
+    Check::of(
+        "open files",
+        limit >= LEAST_OPEN_FILES,
+        format!("at most {limit}"),
+        fix,
+    )
 }
 
 fn disk(state: &Path) -> Check {
     // The folder may not exist yet.
-    let folder = state.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let folder = state
+        .ancestors()
+        .find(|folder| folder.exists())
+        .unwrap_or(Path::new("/"));
     let free = match rustix::fs::statvfs(folder) {
         Ok(stat) => stat.f_bavail * stat.f_frsize,
         Err(error) => return Check::bad("disk", error.to_string(), "choose another data directory"),
     };
     let detail = format!("{} GiB free at `{}`", free >> 30, folder.display());
-    Check::of("disk", free >= LEAST_DISK, detail, "free some space, or choose another data directory")
+    Check::of(
+        "disk",
+        free >= LEAST_DISK,
+        detail,
+        "free some space, or choose another data directory",
+    )
 }
 
 fn memory() -> Check {
     let text = fs_err::read_to_string("/proc/meminfo").unwrap_or_default();
     let free = available_memory(&text);
-    Check::of("memory", free >= LEAST_MEMORY, format!("{} MiB free", free >> 20), "free some memory")
+    Check::of(
+        "memory",
+        free >= LEAST_MEMORY,
+        format!("{} MiB free", free >> 20),
+        "free some memory",
+    )
 }
 
 /// `MemAvailable`, in bytes.
 fn available_memory(meminfo: &str) -> u64 {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kib = line.and_then(|rest| rest.split_whitespace().next()).and_then(|number| number.parse::<u64>().ok());
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|number| number.parse::<u64>().ok());
     kib.unwrap_or(0) << 10
 }
 
@@ -262,7 +380,7 @@ mod tests {
     #[test]
     fn whatever_is_wrong_says_what_to_do() {
         let checks = probe(&Config::new("/nonexistent/sandboxes"));
-        assert_eq!(checks.len(), 15);
+        assert_eq!(checks.len(), 16);
         for check in checks {
             assert_eq!(check.ok, check.fix.is_none(), "{check:?}");
             assert!(!check.detail.is_empty(), "{check:?}");
@@ -277,8 +395,18 @@ mod tests {
     }
 
     #[test]
+    fn releases_are_compared_as_numbers() {
+        assert!(version("6.1.0-18-amd64").unwrap() > (5, 19));
+        assert!(version("5.4").unwrap() < (5, 19));
+        assert_eq!(version("none"), None);
+    }
+
+    #[test]
     fn memory_is_read_in_bytes() {
-        assert_eq!(available_memory("MemTotal: 5 kB\nMemAvailable:   1024 kB\n"), 1 << 20);
+        assert_eq!(
+            available_memory("MemTotal: 5 kB\nMemAvailable:   1024 kB\n"),
+            1 << 20
+        );
         assert_eq!(available_memory(""), 0);
     }
 }

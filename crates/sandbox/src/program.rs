@@ -54,13 +54,20 @@ pub(crate) fn run(
         given.write_all(input.unwrap_or_default().as_bytes())?;
         given.seek(SeekFrom::Start(0))?;
         let said = tempfile::tempfile()?;
-        command.stdin(given).stdout(said.try_clone()?).stderr(said.try_clone()?);
+        command
+            .stdin(given)
+            .stdout(said.try_clone()?)
+            .stderr(said.try_clone()?);
         Ok::<_, io::Error>(said)
     })()
     .map_err(scratch)?;
     let status = spawn_and_wait(&mut command, operation, limit)?;
     let detail = tail(output).unwrap_or_default();
-    if status.success() { Ok(detail) } else { Err(failed(&command, operation, status, detail)) }
+    if status.success() {
+        Ok(detail)
+    } else {
+        Err(failed(&command, operation, status, detail))
+    }
 }
 
 /// Starts a command, waits for its end, and kills it when it takes too long. It also ends with the calling thread.
@@ -85,7 +92,10 @@ pub(crate) fn spawn_and_wait(
         Err(source) => {
             let _ = process.kill();
             let _ = process.wait();
-            Err(StepError::System { step: "wait for a program", source })
+            Err(StepError::System {
+                step: "wait for a program",
+                source,
+            })
         }
     }
 }
@@ -95,18 +105,29 @@ pub(crate) fn failed(command: &Command, operation: &str, status: ExitStatus, det
     StepError::Failed {
         program: described(command.get_program(), operation),
         status: status.to_string(),
-        detail: if detail.is_empty() { "it said nothing".into() } else { detail },
+        detail: if detail.is_empty() {
+            "it said nothing".into()
+        } else {
+            detail
+        },
     }
 }
 
 fn described(program: &OsStr, operation: &str) -> String {
-    let name = Path::new(program).file_name().unwrap_or(program).to_string_lossy();
+    let name = Path::new(program)
+        .file_name()
+        .unwrap_or(program)
+        .to_string_lossy();
     format!("{name} {operation}").trim_end().to_owned()
 }
 
 fn wait(process: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     let pidfd = pidfd_open(Pid::from_child(process), PidfdFlags::empty())?;
-    if readable_within(pidfd.as_fd(), PollFlags::IN, limit)? { process.wait().map(Some) } else { Ok(None) }
+    if readable_within(pidfd.as_fd(), PollFlags::IN, limit)? {
+        process.wait().map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 /// Waits until one of `events` happens on a descriptor; false when the time is over.
@@ -135,13 +156,20 @@ pub(crate) fn tail(mut file: std::fs::File) -> io::Result<String> {
     let mut bytes = Vec::new();
     file.take(MAX_DETAIL as u64).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     Ok(lines.join("; ").chars().filter(|c| !c.is_control()).collect())
 }
 
 /// No standard streams: for programs whose messages come another way.
 pub(crate) fn without_streams(command: &mut Command) -> &mut Command {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
 }
 
 #[cfg(test)]
@@ -158,13 +186,19 @@ mod tests {
 
     #[test]
     fn a_program_gets_its_input_and_its_output_comes_back() {
-        assert_eq!(run(shell("cat; echo two >&2"), "", Some("one\n"), LIMIT).unwrap(), "one; two");
+        assert_eq!(
+            run(shell("cat; echo two >&2"), "", Some("one\n"), LIMIT).unwrap(),
+            "one; two"
+        );
     }
 
     #[test]
     fn a_failure_says_what_the_program_said() {
         let error = run(shell("echo no such thing >&2; exit 3"), "-c", None, LIMIT).unwrap_err();
-        assert_eq!(error.to_string(), "`sh -c` failed (exit status: 3): no such thing");
+        assert_eq!(
+            error.to_string(),
+            "`sh -c` failed (exit status: 3): no such thing"
+        );
     }
 
     #[test]

@@ -45,11 +45,20 @@ impl Runtime {
     /// Makes the container; its first process waits for [`Runtime::start`]. Returns its number.
     pub(crate) fn create(&self, id: &SandboxId, creation: Creation<'_>) -> Result<i32, StepError> {
         let mut command = self.command(creation.log);
-        command.arg("create").args(["--preserve-fds", "1", "--bundle"]).arg(creation.bundle);
+        command
+            .arg("create")
+            .args(["--preserve-fds", "1", "--bundle"])
+            .arg(creation.bundle);
         command.arg("--pid-file").arg(creation.pid_file).arg(id.as_str());
         child::pass_as_fd_3(&mut command, creation.listener);
-        let error_output = creation.output.try_clone().map_err(StepError::system("copy a descriptor"))?;
-        command.stdin(std::process::Stdio::null()).stdout(creation.output).stderr(error_output);
+        let error_output = creation
+            .output
+            .try_clone()
+            .map_err(StepError::system("copy a descriptor"))?;
+        command
+            .stdin(std::process::Stdio::null())
+            .stdout(creation.output)
+            .stderr(error_output);
         run(command, "create", creation.log)?;
         let pid = fs_err::read_to_string(creation.pid_file)
             .map_err(StepError::path("read the process number from", creation.pid_file))?;
@@ -78,7 +87,12 @@ impl Runtime {
 
     fn command(&self, log: &Path) -> std::process::Command {
         let mut command = program::command(&self.program);
-        command.arg("--root").arg(&self.state).arg("--log").arg(log).args(["--log-format", "json"]);
+        command
+            .arg("--root")
+            .arg(&self.state)
+            .arg("--log")
+            .arg(log)
+            .args(["--log-format", "json"]);
         command
     }
 }
@@ -107,11 +121,19 @@ fn messages(log: &str) -> String {
         msg: String,
     }
 
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    let errors: Vec<String> =
-        lines.filter(|line| matches!(line.level.as_str(), "error" | "fatal")).map(|line| line.msg).collect();
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    let errors: Vec<String> = lines
+        .filter(|line| matches!(line.level.as_str(), "error" | "fatal"))
+        .map(|line| line.msg)
+        .collect();
     let last = &errors[errors.len().saturating_sub(4)..];
-    last.join("; ").chars().filter(|c| !c.is_control()).take(2000).collect()
+    last.join("; ")
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(2000)
+        .collect()
 }
 
 #[cfg(test)]

@@ -115,7 +115,11 @@ pub(crate) fn filter() -> Result<LinuxSeccomp, StepError> {
 }
 
 fn native() -> Arch {
-    if cfg!(target_arch = "aarch64") { Arch::ScmpArchAarch64 } else { Arch::ScmpArchX86_64 }
+    if cfg!(target_arch = "aarch64") {
+        Arch::ScmpArchAarch64
+    } else {
+        Arch::ScmpArchX86_64
+    }
 }
 
 impl Group {
@@ -142,7 +146,11 @@ impl Argument {
             Comparison::Equal => LinuxSeccompOperator::ScmpCmpEq,
             Comparison::Greater => LinuxSeccompOperator::ScmpCmpGt,
         };
-        LinuxSeccompArgBuilder::default().index(self.index).value(self.value).op(op).build()
+        LinuxSeccompArgBuilder::default()
+            .index(self.index)
+            .value(self.value)
+            .op(op)
+            .build()
     }
 }
 
@@ -161,7 +169,12 @@ mod tests {
         for group in profile().groups {
             assert!(group._reason.len() > 3, "{:?}", group.names);
             assert!(!group.names.is_empty());
-            assert_eq!(group.action == Action::Refuse, group.errno.is_some(), "{:?}", group.names);
+            assert_eq!(
+                group.action == Action::Refuse,
+                group.errno.is_some(),
+                "{:?}",
+                group.names
+            );
         }
     }
 

@@ -42,7 +42,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory_bytes: 2048 * MIB, cpus: 2.0, pids: 512, disk_bytes: 8192 * MIB, inodes: 500_000 }
+        Self {
+            memory_bytes: 2048 * MIB,
+            cpus: 2.0,
+            pids: 512,
+            disk_bytes: 8192 * MIB,
+            inodes: 500_000,
+        }
     }
 }
 
@@ -50,14 +56,34 @@ impl Limits {
     /// The first limit that no sandbox could have, as [`SandboxError::InvalidSpec`].
     pub fn check(&self) -> Result<(), SandboxError> {
         let range = |field, got: u64, low: u64, high: u64, allowed| {
-            if (low..=high).contains(&got) { Ok(()) } else { invalid(field, got, allowed) }
+            if (low..=high).contains(&got) {
+                Ok(())
+            } else {
+                invalid(field, got, allowed)
+            }
         };
-        range("limits.memory_bytes", self.memory_bytes, 16 * MIB, 1 << 50, "16 MiB to 1 PiB")?;
+        range(
+            "limits.memory_bytes",
+            self.memory_bytes,
+            16 * MIB,
+            1 << 50,
+            "16 MiB to 1 PiB",
+        )?;
         range("limits.pids", self.pids.into(), 8, 1 << 22, "8 to 4194304")?;
-        range("limits.disk_bytes", self.disk_bytes, 16 * MIB, 16 << 40, "16 MiB to 16 TiB")?;
+        range(
+            "limits.disk_bytes",
+            self.disk_bytes,
+            16 * MIB,
+            16 << 40,
+            "16 MiB to 16 TiB",
+        )?;
         range("limits.inodes", self.inodes, 1024, 1 << 31, "1024 to 2147483648")?;
         if self.inodes > self.disk_bytes / 1024 {
-            return invalid("limits.inodes", self.inodes, "at most one for each KiB of `limits.disk_bytes`");
+            return invalid(
+                "limits.inodes",
+                self.inodes,
+                "at most one for each KiB of `limits.disk_bytes`",
+            );
         }
         if !(0.01..=4096.0).contains(&self.cpus) {
             return invalid("limits.cpus", self.cpus, "0.01 to 4096");
@@ -82,9 +108,16 @@ impl Spec {
             return invalid("guest_binary", self.guest_binary.display(), "an absolute path");
         }
         let label = self.hostname.as_bytes();
-        let plain = label.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
-        if label.is_empty() || label.len() > 63 || !plain || label.starts_with(b"-") || label.ends_with(b"-") {
-            return invalid("hostname", &self.hostname, "1 to 63 letters, digits and inner `-`");
+        let plain = label
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+        if label.is_empty() || label.len() > 63 || !plain || label.starts_with(b"-") || label.ends_with(b"-")
+        {
+            return invalid(
+                "hostname",
+                &self.hostname,
+                "1 to 63 letters, digits and inner `-`",
+            );
         }
         for (name, value) in &self.environment {
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
@@ -100,7 +133,11 @@ fn invalid<T>(
     got: impl std::fmt::Display,
     allowed: &'static str,
 ) -> Result<T, SandboxError> {
-    Err(SandboxError::InvalidSpec { field, got: got.to_string(), allowed })
+    Err(SandboxError::InvalidSpec {
+        field,
+        got: got.to_string(),
+        allowed,
+    })
 }
 
 #[cfg(test)]
@@ -140,8 +177,14 @@ mod tests {
         for name in ["", "-a", "a-", "a.b", "a\nb", &"x".repeat(64)] {
             assert_eq!(refused(|s| s.hostname = name.into()), "hostname", "{name:?}");
         }
-        assert_eq!(refused(|s| s.environment = vec![("A=B".into(), "".into())]), "environment");
-        assert_eq!(refused(|s| s.environment = vec![("A".into(), "\0".into())]), "environment");
+        assert_eq!(
+            refused(|s| s.environment = vec![("A=B".into(), "".into())]),
+            "environment"
+        );
+        assert_eq!(
+            refused(|s| s.environment = vec![("A".into(), "\0".into())]),
+            "environment"
+        );
         assert_eq!(refused(|s| s.limits.memory_bytes = 0), "limits.memory_bytes");
         assert_eq!(refused(|s| s.limits.pids = 1), "limits.pids");
         assert_eq!(refused(|s| s.limits.disk_bytes = 1), "limits.disk_bytes");

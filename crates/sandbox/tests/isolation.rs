@@ -1,5 +1,7 @@
 //! What a session can do inside, and what it cannot reach.
 
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
 mod support;
 
 use serde_json::json;
@@ -10,7 +12,10 @@ async fn root_inside_is_nobody_outside() {
     let server = Server::start().await;
     let sandbox = server.create("one").await;
     let map = shell(&sandbox, "cat /proc/self/uid_map").await;
-    let fields: Vec<u32> = map.split_whitespace().map(|field| field.parse().unwrap()).collect();
+    let fields: Vec<u32> = map
+        .split_whitespace()
+        .map(|field| field.parse().unwrap())
+        .collect();
     assert_eq!((fields[0], fields[2]), (0, 65536));
     assert!(fields[1] >= 0x1000_0000, "{map}");
     assert_eq!(shell(&sandbox, "cat /proc/self/gid_map").await, map);
@@ -26,16 +31,32 @@ async fn root_inside_is_nobody_outside() {
 async fn the_root_is_writable_with_the_ids_of_the_image() {
     let server = Server::start().await;
     let sandbox = server.create("one").await;
-    assert_eq!(shell(&sandbox, "stat -c %u:%g / /etc/passwd /home/user").await, "0:0\n0:0\n1000:1000");
+    assert_eq!(
+        shell(&sandbox, "stat -c %u:%g / /etc/passwd /home/user").await,
+        "0:0\n0:0\n1000:1000"
+    );
     shell_as(&sandbox, 1000, "echo mine > /home/user/file && mkdir /tmp/dir").await;
-    assert_eq!(shell(&sandbox, "stat -c %u:%g /home/user/file").await, "1000:1000");
-    shell(&sandbox, "chown 1000:1000 /etc/layer && rm /etc/base-only && mv /usr/bin /usr/moved").await;
-    assert_eq!(shell(&sandbox, "stat -c %u /etc/layer; cat /etc/layer; ls /usr").await, "1000\ntop\nmoved");
+    assert_eq!(
+        shell(&sandbox, "stat -c %u:%g /home/user/file").await,
+        "1000:1000"
+    );
+    shell(
+        &sandbox,
+        "chown 1000:1000 /etc/layer && rm /etc/base-only && mv /usr/bin /usr/moved",
+    )
+    .await;
+    assert_eq!(
+        shell(&sandbox, "stat -c %u /etc/layer; cat /etc/layer; ls /usr").await,
+        "1000\ntop\nmoved"
+    );
     let (code, _, _) = try_shell(&sandbox, 1000, "echo x >> /etc/passwd").await;
     assert_ne!(code, Some(0));
     // The image is untouched: the next sandbox sees it as it was.
     let next = server.create("two").await;
-    assert_eq!(shell(&next, "stat -c %u /etc/layer; cat /etc/base-only; ls /usr").await, "0\nbase\nbin");
+    assert_eq!(
+        shell(&next, "stat -c %u /etc/layer; cat /etc/base-only; ls /usr").await,
+        "0\nbase\nbin"
+    );
     server.close().await;
 }
 
@@ -43,8 +64,14 @@ async fn the_root_is_writable_with_the_ids_of_the_image() {
 async fn set_uid_programs_work_as_sudo_needs() {
     let server = Server::start().await;
     let sandbox = server.create("one").await;
-    assert_eq!(shell_as(&sandbox, 1000, "as-root whoami; stand-in whoami").await, "0\n1000");
-    assert_eq!(shell(&sandbox, "grep NoNewPrivs /proc/self/status").await, "NoNewPrivs:\t0");
+    assert_eq!(
+        shell_as(&sandbox, 1000, "as-root whoami; stand-in whoami").await,
+        "0\n1000"
+    );
+    assert_eq!(
+        shell(&sandbox, "grep NoNewPrivs /proc/self/status").await,
+        "NoNewPrivs:\t0"
+    );
     server.close().await;
 }
 
@@ -76,7 +103,10 @@ async fn capabilities_are_bounded() {
         "cat /proc/kcore",
     ] {
         let (code, stdout, _) = try_shell(&sandbox, 0, attempt).await;
-        assert!(code != Some(0) || stdout.is_empty() && attempt.starts_with("cat"), "`{attempt}` worked");
+        assert!(
+            code != Some(0) || stdout.is_empty() && attempt.starts_with("cat"),
+            "`{attempt}` worked"
+        );
     }
     server.close().await;
 }
@@ -116,7 +146,11 @@ async fn system_calls_are_refused_as_the_profile_says() {
     for (name, number, args) in [
         ("clone3", libc::SYS_clone3, &[] as &[i64]),
         ("an unknown call", 2000, &[]),
-        ("an unknown execution domain", libc::SYS_personality, &[0x0040_0000]),
+        (
+            "an unknown execution domain",
+            libc::SYS_personality,
+            &[0x0040_0000],
+        ),
     ] {
         let answer = ask(&sandbox, json!({ "syscall": number, "args": args })).await;
         assert_eq!(answer["errno"], libc::ENOSYS, "{name}: {answer}");
@@ -124,9 +158,21 @@ async fn system_calls_are_refused_as_the_profile_says() {
     let raw = i64::from(libc::SOCK_RAW);
     for (name, args, errno) in [
         ("packets", [libc::AF_PACKET.into(), raw, 0], libc::EAFNOSUPPORT),
-        ("virtual machine sockets", [libc::AF_VSOCK.into(), 1, 0], libc::EAFNOSUPPORT),
-        ("kernel cryptography", [libc::AF_ALG.into(), 5, 0], libc::EAFNOSUPPORT),
-        ("netfilter", [libc::AF_NETLINK.into(), raw, 12], libc::EPROTONOSUPPORT),
+        (
+            "virtual machine sockets",
+            [libc::AF_VSOCK.into(), 1, 0],
+            libc::EAFNOSUPPORT,
+        ),
+        (
+            "kernel cryptography",
+            [libc::AF_ALG.into(), 5, 0],
+            libc::EAFNOSUPPORT,
+        ),
+        (
+            "netfilter",
+            [libc::AF_NETLINK.into(), raw, 12],
+            libc::EPROTONOSUPPORT,
+        ),
         ("audit", [libc::AF_NETLINK.into(), raw, 9], libc::EPROTONOSUPPORT),
         ("raw internet", [libc::AF_INET.into(), raw, 1], libc::EPERM),
     ] {
@@ -134,7 +180,14 @@ async fn system_calls_are_refused_as_the_profile_says() {
         assert_eq!(answer["errno"], errno, "{name}: {answer}");
     }
     // The last is how `ping` works without privileges.
-    for args in [[1, 1, 0], [2, 1, 0], [2, 2, 0], [10, 1, 0], [16, raw, 0], [2, 2, 1]] {
+    for args in [
+        [1, 1, 0],
+        [2, 1, 0],
+        [2, 2, 0],
+        [10, 1, 0],
+        [16, raw, 0],
+        [2, 2, 1],
+    ] {
         let answer = ask(&sandbox, json!({ "syscall": libc::SYS_socket, "args": args })).await;
         assert!(answer["result"].is_i64(), "{args:?}: {answer}");
     }
@@ -166,12 +219,19 @@ async fn the_host_is_not_seen() {
     // No descriptor of the server or the runtime came along: no file or folder of the host but the guest's own output.
     let open = shell(&sandbox, "for fd in /proc/1/fd/*; do readlink $fd; done; true").await;
     let expected = |target: &str| {
-        let own = ["/dev/null", "socket:", "pipe:"].iter().any(|own| target.starts_with(own));
+        let own = ["/dev/null", "socket:", "pipe:"]
+            .iter()
+            .any(|own| target.starts_with(own));
         own || target.ends_with("/one/output")
     };
     assert!(open.lines().all(expected), "{open}");
-    for (name, secret) in [("kallsyms", "/proc/kallsyms"), ("keys", "/proc/keys"), ("firmware", "/sys/firmware")] {
-        let (_, stdout, _) = try_shell(&sandbox, 0, &format!("cat {secret} 2>/dev/null || ls {secret}")).await;
+    for (name, secret) in [
+        ("kallsyms", "/proc/kallsyms"),
+        ("keys", "/proc/keys"),
+        ("firmware", "/sys/firmware"),
+    ] {
+        let (_, stdout, _) =
+            try_shell(&sandbox, 0, &format!("cat {secret} 2>/dev/null || ls {secret}")).await;
         assert_eq!(stdout, "", "{name}");
     }
     // Its own limits, and not the host's.

@@ -1,5 +1,7 @@
 //! Sandboxes are made, adopted and ended, and nothing of them is left.
 
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
 mod support;
 
 use std::process::Command;
@@ -12,7 +14,11 @@ use support::*;
 async fn a_sandbox_runs_and_leaves_nothing() {
     let server = Server::start().await;
     let sandbox = server.create("one").await;
-    let said = shell(&sandbox, "cat /etc/layer /etc/base-only; hostname; echo $BERTH_TEST").await;
+    let said = shell(
+        &sandbox,
+        "cat /etc/layer /etc/base-only; hostname; echo $BERTH_TEST",
+    )
+    .await;
     assert_eq!(said, "top\nbase\nbox\nyes");
     server.local().destroy(sandbox.id()).await.unwrap();
     assert_eq!(sandbox.ended().await, Ending::Destroyed);
@@ -26,7 +32,10 @@ async fn nothing_is_mounted_on_the_host_while_a_sandbox_runs() {
     let server = Server::start().await;
     server.create("one").await;
     let mounts = fs_err::read_to_string("/proc/self/mountinfo").unwrap();
-    assert!(!mounts.contains("/run/berth") && !mounts.contains(server.state().to_str().unwrap()), "{mounts}");
+    assert!(
+        !mounts.contains("/run/berth") && !mounts.contains(server.state().to_str().unwrap()),
+        "{mounts}"
+    );
     server.close().await;
 }
 
@@ -37,9 +46,17 @@ async fn the_files_of_a_sandbox_are_its_own() {
     assert_eq!(shell(&sandbox, "cat /etc/hostname").await, "box");
     assert!(shell(&sandbox, "cat /etc/hosts").await.contains("127.0.1.1 box"));
     // The image has a symbolic link there.
-    assert!(shell(&sandbox, "cat /etc/resolv.conf").await.starts_with("nameserver 10."));
+    assert!(
+        shell(&sandbox, "cat /etc/resolv.conf")
+            .await
+            .starts_with("nameserver 10.")
+    );
     // And they can be changed by renaming, as editors and package managers do.
-    shell(&sandbox, "echo '127.0.0.1 mine' > /etc/new && mv /etc/new /etc/hosts && grep mine /etc/hosts").await;
+    shell(
+        &sandbox,
+        "echo '127.0.0.1 mine' > /etc/new && mv /etc/new /etc/hosts && grep mine /etc/hosts",
+    )
+    .await;
     let (code, _, stderr) = try_shell(&sandbox, 0, "echo x > /opt/berth/berth-guest").await;
     assert_ne!(code, Some(0), "{stderr}");
     server.close().await;
@@ -68,11 +85,15 @@ async fn the_end_of_the_first_process_is_told_to_all_who_wait() {
 async fn the_next_server_adopts_what_runs() {
     let mut server = Server::start().await;
     let sandbox = server.create("one").await;
-    shell(&sandbox, "echo kept > /home/user/file; sleep 1000 >/dev/null 2>&1 &").await;
+    shell(
+        &sandbox,
+        "echo kept > /home/user/file; sleep 1000 >/dev/null 2>&1 &",
+    )
+    .await;
     let id = sandbox.id().clone();
     drop(sandbox);
     server.restart().await;
-    assert_eq!(server.local().list().await.unwrap(), [id.clone()]);
+    assert_eq!(server.local().list().await.unwrap(), std::slice::from_ref(&id));
     let adopted = server.local().adopt(&id).await.unwrap().unwrap();
     assert_eq!(shell(&adopted, "cat /home/user/file").await, "kept");
     assert!(shell(&adopted, "ps").await.contains("sleep 1000"));
@@ -80,12 +101,19 @@ async fn the_next_server_adopts_what_runs() {
     ask(&adopted, json!({ "print": "after the restart" })).await;
     eventually("the line arrives", || {
         let tail = adopted.log_tail();
-        if tail.iter().any(|line| line == "after the restart") { Ok(()) } else { Err(format!("{tail:?}")) }
+        if tail.iter().any(|line| line == "after the restart") {
+            Ok(())
+        } else {
+            Err(format!("{tail:?}"))
+        }
     })
     .await;
     // A second sandbox beside it has another number.
     let second = server.create("two").await;
-    assert_ne!(shell(&adopted, "ip -4 addr show eth0").await, shell(&second, "ip -4 addr show eth0").await);
+    assert_ne!(
+        shell(&adopted, "ip -4 addr show eth0").await,
+        shell(&second, "ip -4 addr show eth0").await
+    );
     server.local().destroy(&id).await.unwrap();
     assert_eq!(adopted.ended().await, Ending::Destroyed);
     server.close().await;
@@ -117,7 +145,10 @@ async fn two_servers_share_a_machine() {
     let (one, two) = (Server::start().await, Server::start().await);
     let (a, b) = tokio::join!(one.create("same"), two.create("same"));
     assert_ne!(one.tag(), two.tag());
-    assert_ne!(shell(&a, "cat /proc/self/uid_map").await, shell(&b, "cat /proc/self/uid_map").await);
+    assert_ne!(
+        shell(&a, "cat /proc/self/uid_map").await,
+        shell(&b, "cat /proc/self/uid_map").await
+    );
     one.local().destroy(a.id()).await.unwrap();
     one.close().await;
     assert_eq!(shell(&b, "echo untouched").await, "untouched");
@@ -129,7 +160,11 @@ async fn a_directory_has_one_server() {
     let server = Server::start().await;
     let second = berth_sandbox::Local::start(berth_sandbox::Config::new(server.state())).await;
     let error = second.err().unwrap();
-    assert!(chain(&error).contains("in use by another running server"), "{}", chain(&error));
+    assert!(
+        chain(&error).contains("in use by another running server"),
+        "{}",
+        chain(&error)
+    );
     server.close().await;
 }
 
@@ -139,7 +174,11 @@ async fn what_cannot_be_made_leaves_nothing_and_says_why() {
     let mut broken = spec();
     broken.layers.push("/nonexistent.erofs".into());
     let error = server.local().create(&id("one"), &broken).await.unwrap_err();
-    assert!(chain(&error).contains("could not find the layer `/nonexistent.erofs`"), "{}", chain(&error));
+    assert!(
+        chain(&error).contains("could not find the layer `/nonexistent.erofs`"),
+        "{}",
+        chain(&error)
+    );
     let mut broken = spec();
     broken.guest_binary = support::layers()[0].clone();
     let error = server.local().create(&id("two"), &broken).await.unwrap_err();
@@ -152,7 +191,11 @@ async fn what_cannot_be_made_leaves_nothing_and_says_why() {
 async fn a_runtime_that_is_missing_is_named() {
     let server = Server::start_with(|config| config.runtime = "no-such-runtime".into()).await;
     let error = server.local().create(&id("one"), &spec()).await.unwrap_err();
-    assert!(chain(&error).contains("could not run `no-such-runtime create`"), "{}", chain(&error));
+    assert!(
+        chain(&error).contains("could not run `no-such-runtime create`"),
+        "{}",
+        chain(&error)
+    );
     // Removal could not use it either, and says so; with the runtime back, the rest goes.
     let mut server = server;
     server.use_runtime("runc").await;
@@ -168,7 +211,9 @@ async fn half_made_sandboxes_are_listed_and_removed() {
     fs_err::create_dir(state.join("folder")).unwrap();
     // A number without a record.
     fs_err::create_dir(state.join("claimed")).unwrap();
-    let free = (0..).find(|n| !std::path::Path::new(&format!("/run/berth/slots/{n}")).exists()).unwrap();
+    let free = (0..)
+        .find(|n| !std::path::Path::new(&format!("/run/berth/slots/{n}")).exists())
+        .unwrap();
     let owner = fs_err::canonicalize(&state).unwrap();
     let claim = json!({ "owner": owner, "sandbox": "claimed" }).to_string();
     fs_err::write(format!("/run/berth/slots/{free}"), claim).unwrap();
@@ -181,8 +226,14 @@ async fn half_made_sandboxes_are_listed_and_removed() {
 
     let mut server = server;
     server.restart().await;
-    let mut listed: Vec<String> =
-        server.local().list().await.unwrap().iter().map(|id| id.to_string()).collect();
+    let mut listed: Vec<String> = server
+        .local()
+        .list()
+        .await
+        .unwrap()
+        .iter()
+        .map(|id| id.to_string())
+        .collect();
     listed.sort();
     assert_eq!(listed, ["claimed", "folder", "orphan", "whole"]);
     for name in &listed {
@@ -196,14 +247,22 @@ async fn half_made_sandboxes_are_listed_and_removed() {
 async fn a_frozen_sandbox_stands_still_and_goes_on() {
     let server = Server::start().await;
     let sandbox = server.create("one").await;
-    shell(&sandbox, "(while :; do n=$((n+1)); echo $n > /tmp/n; done) >/dev/null 2>&1 &").await;
+    shell(
+        &sandbox,
+        "(while :; do n=$((n+1)); echo $n > /tmp/n; done) >/dev/null 2>&1 &",
+    )
+    .await;
     sandbox.freeze().await.unwrap();
     let pids = processes(&server, "one");
     let file = format!("/sys/fs/cgroup/unified/berth-{}/one/cgroup.events", server.tag());
     if let Ok(events) = fs_err::read_to_string(&file) {
         eventually("the kernel says so", || {
             let events = fs_err::read_to_string(&file).unwrap_or_else(|_| events.clone());
-            if events.contains("frozen 1") { Ok(()) } else { Err(events) }
+            if events.contains("frozen 1") {
+                Ok(())
+            } else {
+                Err(events)
+            }
         })
         .await;
     }
@@ -215,7 +274,11 @@ async fn a_frozen_sandbox_stands_still_and_goes_on() {
     let before: Vec<u64> = pids.iter().map(|pid| cpu_time(pid)).collect();
     eventually("it goes on", || {
         let now: Vec<u64> = pids.iter().map(|pid| cpu_time(pid)).collect();
-        if now == before { Err("standing still".into()) } else { Ok(()) }
+        if now == before {
+            Err("standing still".into())
+        } else {
+            Ok(())
+        }
     })
     .await;
     // A frozen sandbox can be ended.
@@ -228,7 +291,10 @@ async fn a_frozen_sandbox_stands_still_and_goes_on() {
 fn processes(server: &Server, name: &str) -> Vec<String> {
     let path = format!("berth-{}/{name}/cgroup.procs", server.tag());
     let read = |tree: &str| fs_err::read_to_string(format!("/sys/fs/cgroup/{tree}{path}"));
-    let text = read("unified/").or_else(|_| read("")).or_else(|_| read("freezer/")).unwrap();
+    let text = read("unified/")
+        .or_else(|_| read(""))
+        .or_else(|_| read("freezer/"))
+        .unwrap();
     text.lines().map(str::to_owned).collect()
 }
 
@@ -236,7 +302,12 @@ fn processes(server: &Server, name: &str) -> Vec<String> {
 fn cpu_time(pid: &str) -> u64 {
     let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let (_, fields) = stat.rsplit_once(')').unwrap_or_default();
-    fields.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+    fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|ticks| ticks.parse::<u64>().ok())
+        .sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -247,7 +318,11 @@ async fn what_the_guest_prints_is_kept() {
     eventually("the lines arrive", || {
         let tail = sandbox.log_tail();
         let expected = ["stand-in is up", "hello \u{fffd}[31mred"];
-        if tail == expected { Ok(()) } else { Err(format!("{tail:?}")) }
+        if tail == expected {
+            Ok(())
+        } else {
+            Err(format!("{tail:?}"))
+        }
     })
     .await;
     server.close().await;
@@ -278,7 +353,10 @@ async fn sandboxes_of_one_image_share_its_page_cache() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("big");
     fs_err::create_dir(&root).unwrap();
-    let made = Command::new("head").args(["-c", "64M", "/dev/urandom"]).output().unwrap();
+    let made = Command::new("head")
+        .args(["-c", "64M", "/dev/urandom"])
+        .output()
+        .unwrap();
     fs_err::write(root.join("blob"), made.stdout).unwrap();
     let mut spec = spec();
     spec.layers.push(make_layer(&root));

@@ -1,5 +1,7 @@
 //! What a sandbox may use of the machine is what its spec says.
 
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
 mod support;
 
 use berth_sandbox::Ending;
@@ -42,7 +44,11 @@ async fn processes_are_limited() {
 fn pids_file(server: &Server) -> String {
     let v1 = format!("/sys/fs/cgroup/pids/berth-{}/one/pids.current", server.tag());
     let v2 = format!("/sys/fs/cgroup/berth-{}/one/pids.current", server.tag());
-    if std::path::Path::new(&v1).exists() { v1 } else { v2 }
+    if std::path::Path::new(&v1).exists() {
+        v1
+    } else {
+        v2
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,7 +59,9 @@ async fn processor_time_is_limited() {
     let sandbox = server.create_from("one", &spec).await;
     let v1 = format!("/sys/fs/cgroup/cpu/berth-{}/one/cpu.cfs_quota_us", server.tag());
     let v2 = format!("/sys/fs/cgroup/berth-{}/one/cpu.max", server.tag());
-    let limit = fs_err::read_to_string(v1).or_else(|_| fs_err::read_to_string(v2)).unwrap();
+    let limit = fs_err::read_to_string(v1)
+        .or_else(|_| fs_err::read_to_string(v2))
+        .unwrap();
     assert!(limit.starts_with("25000"), "{limit}");
     assert_eq!(shell(&sandbox, "echo alive").await, "alive");
     server.close().await;
@@ -63,14 +71,23 @@ async fn processor_time_is_limited() {
 async fn disk_bytes_are_limited() {
     let server = Server::start().await;
     let sandbox = server.create("one").await;
-    let (code, _, stderr) = try_shell(&sandbox, 1000, "dd if=/dev/zero of=/home/user/big bs=1M count=500").await;
+    let (code, _, stderr) = try_shell(
+        &sandbox,
+        1000,
+        "dd if=/dev/zero of=/home/user/big bs=1M count=500",
+    )
+    .await;
     assert_ne!(code, Some(0));
     assert!(stderr.contains("No space left"), "{stderr}");
     // Root inside gets no more.
     let (code, _, stderr) = try_shell(&sandbox, 0, "dd if=/dev/zero of=/root/big bs=1M count=50").await;
     assert_ne!(code, Some(0), "{stderr}");
     // And what is deleted can be used again.
-    shell(&sandbox, "rm /home/user/big /root/big && dd if=/dev/zero of=/home/user/big bs=1M count=50").await;
+    shell(
+        &sandbox,
+        "rm /home/user/big /root/big && dd if=/dev/zero of=/home/user/big bs=1M count=50",
+    )
+    .await;
     let used = fs_err::metadata(server.state().join("one/disk.ext4")).unwrap();
     assert_eq!(used.len(), 128 << 20);
     server.close().await;
@@ -82,14 +99,34 @@ async fn deleted_space_goes_back_to_the_host() {
 
     let server = Server::start().await;
     let sandbox = server.create("one").await;
-    let blocks = || fs_err::metadata(server.state().join("one/disk.ext4")).unwrap().blocks() * 512;
-    shell(&sandbox, "dd if=/dev/zero of=/home/user/big bs=1M count=60 && sync").await;
+    let blocks = || {
+        fs_err::metadata(server.state().join("one/disk.ext4"))
+            .unwrap()
+            .blocks()
+            * 512
+    };
+    shell(
+        &sandbox,
+        "dd if=/dev/zero of=/home/user/big bs=1M count=60 && sync",
+    )
+    .await;
     eventually("it is on the host's disk", || {
-        if blocks() > 50 << 20 { Ok(()) } else { Err(blocks().to_string()) }
+        if blocks() > 50 << 20 {
+            Ok(())
+        } else {
+            Err(blocks().to_string())
+        }
     })
     .await;
     shell(&sandbox, "rm /home/user/big && sync").await;
-    eventually("it is given back", || if blocks() < 30 << 20 { Ok(()) } else { Err(blocks().to_string()) }).await;
+    eventually("it is given back", || {
+        if blocks() < 30 << 20 {
+            Ok(())
+        } else {
+            Err(blocks().to_string())
+        }
+    })
+    .await;
     server.close().await;
 }
 
@@ -109,7 +146,8 @@ async fn memory_backed_files_count_as_memory() {
     let server = Server::start().await;
     let sandbox = server.create("one").await;
     // Half of the memory at most.
-    let (code, _, stderr) = try_shell(&sandbox, 1000, "dd if=/dev/zero of=/dev/shm/big bs=1M count=200").await;
+    let (code, _, stderr) =
+        try_shell(&sandbox, 1000, "dd if=/dev/zero of=/dev/shm/big bs=1M count=200").await;
     assert_ne!(code, Some(0));
     assert!(stderr.contains("No space left"), "{stderr}");
     let peak = sandbox.memory_peak().await.unwrap();

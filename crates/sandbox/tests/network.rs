@@ -1,5 +1,7 @@
 //! What a sandbox reaches of the network: public addresses and names, and nothing else.
 
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
 mod support;
 
 use std::{net::SocketAddr, process::Command, time::Instant};
@@ -14,9 +16,15 @@ use tokio::{
 /// The errors of a connection that somebody on the way refuses at once.
 fn refused(answer: &Value) -> bool {
     let errno = answer["errno"].as_i64();
-    [libc::EHOSTUNREACH, libc::ENETUNREACH, libc::ECONNREFUSED, libc::EACCES, libc::EINVAL]
-        .iter()
-        .any(|known| errno == Some(i64::from(*known)))
+    [
+        libc::EHOSTUNREACH,
+        libc::ENETUNREACH,
+        libc::ECONNREFUSED,
+        libc::EACCES,
+        libc::EINVAL,
+    ]
+    .iter()
+    .any(|known| errno == Some(i64::from(*known)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,10 +34,17 @@ async fn what_is_not_public_is_refused_at_once() {
     let other = server.create("two").await;
     // The host's other ports by UDP: nothing comes in.
     let socket = UdpSocket::bind("0.0.0.0:0").await.unwrap();
-    let udp = format!("{}:{}", gateway(&sandbox).await, socket.local_addr().unwrap().port());
+    let udp = format!(
+        "{}:{}",
+        gateway(&sandbox).await,
+        socket.local_addr().unwrap().port()
+    );
     let answer = ask(&sandbox, json!({ "resolve": udp })).await;
     assert!(answer["errno"].is_i64(), "{answer}");
-    assert_eq!(socket.try_recv(&mut [0; 16]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    assert_eq!(
+        socket.try_recv(&mut [0; 16]).unwrap_err().kind(),
+        std::io::ErrorKind::WouldBlock
+    );
     // Something listens everywhere on the host, so that only the firewall can refuse.
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -47,6 +62,8 @@ async fn what_is_not_public_is_refused_at_once() {
     .to_vec();
     targets.extend(host_addresses().iter().map(|address| format!("{address}:{port}")));
     targets.push(format!("{}:{port}", gateway(&sandbox).await));
+    shell(&other, "nc -l -p 80 </dev/null >/dev/null 2>&1 &").await;
+    eventually_inside(&other, "netstat -ltn | grep -q :80").await;
     targets.push(format!("{}:80", address(&other).await));
     for target in targets {
         let begin = Instant::now();
@@ -54,6 +71,52 @@ async fn what_is_not_public_is_refused_at_once() {
         assert!(refused(&answer), "{target}: {answer}");
         // Long before a packet that was dropped would be sent a third time.
         assert!(begin.elapsed() < SOON / 2, "{target} took {:?}", begin.elapsed());
+    }
+    server.close().await;
+}
+
+/// Waits until a command in a sandbox succeeds.
+async fn eventually_inside(sandbox: &berth_sandbox::Sandbox, command: &str) {
+    let end = Instant::now() + SOON;
+    while try_shell(sandbox, 0, command).await.0 != Some(0) {
+        assert!(Instant::now() < end, "`{command}` never succeeded");
+    }
+}
+
+/// Only the host can put another address into a sandbox. If one got there all the same, its packets would be dropped.
+#[tokio::test(flavor = "multi_thread")]
+async fn packets_with_another_sender_are_dropped() {
+    let nobody = UdpSocket::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let server = Server::start_with(|config| config.resolvers = vec![nobody]).await;
+    let sandbox = server.create("one").await;
+    let other = server.create("two").await;
+    let gateway = gateway(&sandbox).await;
+    let pid = fs_err::read_to_string(server.state().join("one/pid")).unwrap();
+    let inside = |args: &[&str]| {
+        let output = Command::new("nsenter")
+            .args(["-t", pid.trim(), "-n", "ip"])
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    };
+    let (own, forged) = (address(&sandbox).await, address(&other).await);
+    for (sender, answered) in [(&own, true), (&forged, false), (&own, true)] {
+        inside(&["addr", "replace", &format!("{sender}/32"), "dev", "eth0"]);
+        inside(&[
+            "route", "replace", "default", "via", &gateway, "dev", "eth0", "src", sender,
+        ]);
+        let answer = ask(&sandbox, json!({ "resolve": "8.8.8.8:53", "limit": 1 })).await;
+        // Any answer will do; the one that comes is "server failure".
+        assert_eq!(answer["answer"].is_array(), answered, "{sender}: {answer}");
     }
     server.close().await;
 }
@@ -77,7 +140,9 @@ async fn names_are_resolved_by_the_hosts_resolver_whatever_is_asked() {
     for nameserver in [own.as_str(), "10.255.255.53:53", "8.8.8.8:53"] {
         for tcp in [false, true] {
             let answer = ask(&sandbox, json!({ "resolve": nameserver, "tcp": tcp })).await;
-            let bytes = answer["answer"].as_array().unwrap_or_else(|| panic!("{nameserver} {tcp}: {answer}"));
+            let bytes = answer["answer"]
+                .as_array()
+                .unwrap_or_else(|| panic!("{nameserver} {tcp}: {answer}"));
             // The query's number, the answer bit, and the address that the resolver gave.
             assert_eq!(bytes[..2], [0x12, 0x34], "{answer}");
             assert_eq!(bytes[bytes.len() - 4..], [192, 0, 2, 77], "{answer}");
@@ -91,13 +156,21 @@ async fn names_are_resolved_by_the_hosts_resolver_whatever_is_asked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_resolver_that_is_down_is_an_answer_too() {
-    let nobody = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let nobody = UdpSocket::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let server = Server::start_with(|config| config.resolvers = vec![nobody]).await;
     let sandbox = server.create("one").await;
     let own = format!("{}:53", gateway(&sandbox).await);
     let answer = ask(&sandbox, json!({ "resolve": own })).await;
     // "Server failure".
-    assert_eq!(answer["answer"][3].as_u64().map(|flags| flags & 15), Some(2), "{answer}");
+    assert_eq!(
+        answer["answer"][3].as_u64().map(|flags| flags & 15),
+        Some(2),
+        "{answer}"
+    );
     server.close().await;
 }
 
@@ -107,13 +180,25 @@ async fn the_forwarder_serves_sandboxes_only() {
     let address = resolver.address;
     let server = Server::start_with(|config| config.resolvers = vec![address]).await;
     let table = format!("berth_{}", server.tag());
-    let rules = Command::new("nft").args(["list", "table", "inet", &table]).output().unwrap();
+    let rules = Command::new("nft")
+        .args(["list", "table", "inet", &table])
+        .output()
+        .unwrap();
     let rules = String::from_utf8(rules.stdout).unwrap();
-    let port = rules.split("redirect to :").nth(1).unwrap().split_whitespace().next().unwrap();
+    let port = rules
+        .split("redirect to :")
+        .nth(1)
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap();
     // From the host itself the socket can be reached, and does not answer.
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.connect(format!("127.0.0.1:{port}")).await.unwrap();
-    socket.send(&[0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+    socket
+        .send(&[0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0])
+        .await
+        .unwrap();
     // A sandbox's query, sent later, is answered first.
     let sandbox = server.create("one").await;
     let own = format!("{}:53", gateway(&sandbox).await);
@@ -131,13 +216,31 @@ async fn public_addresses_are_reached_from_behind_the_host() {
     let outside = Outside::build();
     let server = Server::start().await;
     let sandbox = server.create("one").await;
-    let answer = ask(&sandbox, json!({ "connect": format!("{}:7777", Outside::PUBLIC) })).await;
+    let answer = ask(
+        &sandbox,
+        json!({ "connect": format!("{}:7777", Outside::PUBLIC) }),
+    )
+    .await;
     // The server there says who it sees: the host, not the sandbox.
-    assert_eq!(answer["line"].as_str().map(str::trim), Some(Outside::HOST), "{answer}");
+    assert_eq!(
+        answer["line"].as_str().map(str::trim),
+        Some(Outside::HOST),
+        "{answer}"
+    );
     // And it cannot call back: there is no way in.
     let inner = address(&sandbox).await;
     let route = Command::new("ip")
-        .args(["netns", "exec", outside.name(), "busybox", "nc", "-w", "1", &inner, "80"])
+        .args([
+            "netns",
+            "exec",
+            outside.name(),
+            "busybox",
+            "nc",
+            "-w",
+            "1",
+            &inner,
+            "80",
+        ])
         .output()
         .unwrap();
     assert!(!route.status.success());
@@ -146,10 +249,19 @@ async fn public_addresses_are_reached_from_behind_the_host() {
 
 /// Addresses of the host on all interfaces.
 fn host_addresses() -> Vec<String> {
-    let output = Command::new("ip").args(["-4", "-o", "addr", "show"]).output().unwrap();
+    let output = Command::new("ip")
+        .args(["-4", "-o", "addr", "show"])
+        .output()
+        .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines()
-        .filter_map(|line| line.split_whitespace().nth(3)?.split('/').next().map(str::to_owned))
+        .filter_map(|line| {
+            line.split_whitespace()
+                .nth(3)?
+                .split('/')
+                .next()
+                .map(str::to_owned)
+        })
         // Other tests' links come and go, and inside 127.0.0.1 is the sandbox itself.
         .filter(|address| !address.starts_with("127.") && !address.starts_with("10.213."))
         .collect()
@@ -161,7 +273,11 @@ async fn gateway(sandbox: &berth_sandbox::Sandbox) -> String {
 }
 
 async fn address(sandbox: &berth_sandbox::Sandbox) -> String {
-    shell(sandbox, "ip -4 addr show eth0 | sed -n 's/.*inet \\([^/]*\\).*/\\1/p'").await
+    shell(
+        sandbox,
+        "ip -4 addr show eth0 | sed -n 's/.*inet \\([^/]*\\).*/\\1/p'",
+    )
+    .await
 }
 
 /// Plays the host's resolver, by UDP and TCP on one port: every name is 192.0.2.77.
@@ -183,7 +299,9 @@ impl Resolver {
         });
         let by_tcp = tokio::spawn(async move {
             while let Ok((mut stream, _)) = tcp.accept().await {
-                let Ok(length) = stream.read_u16().await else { continue };
+                let Ok(length) = stream.read_u16().await else {
+                    continue;
+                };
                 let mut query = vec![0; length.into()];
                 if stream.read_exact(&mut query).await.is_err() {
                     continue;
@@ -193,7 +311,10 @@ impl Resolver {
                 let _ = stream.write_all(&answer).await;
             }
         });
-        Self { address, _tasks: [by_udp, by_tcp].map(tokio_util::task::AbortOnDropHandle::new) }
+        Self {
+            address,
+            _tasks: [by_udp, by_tcp].map(tokio_util::task::AbortOnDropHandle::new),
+        }
     }
 
     fn answer(query: &[u8]) -> Vec<u8> {
@@ -223,7 +344,11 @@ impl Outside {
         let (name, link) = (format!("berth-test-{pid}"), format!("bt{pid}"));
         let ip = |args: &str| {
             let output = Command::new("ip").args(args.split_whitespace()).output().unwrap();
-            assert!(output.status.success(), "ip {args}: {}", String::from_utf8_lossy(&output.stderr));
+            assert!(
+                output.status.success(),
+                "ip {args}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
         };
         ip(&format!("netns add {name}"));
         ip(&format!("link add {link} type veth peer name eth0 netns {name}"));
@@ -242,7 +367,11 @@ impl Outside {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(server.stdout.take().unwrap()), &mut line).unwrap();
+        std::io::BufRead::read_line(
+            &mut std::io::BufReader::new(server.stdout.take().unwrap()),
+            &mut line,
+        )
+        .unwrap();
         assert_eq!(line, "greeting\n");
         Self { name, link, server }
     }

@@ -38,16 +38,21 @@ pub(super) fn launch(server: &Server, id: &SandboxId, spec: &Spec) -> Result<Own
     let mut record = Record { slot, process: None };
     record.write(&places.record())?;
     let (host, inner) = server.address_block.pair(slot);
-    let link =
-        Link { name: format!("bv{}-{slot:x}", server.tag), host, inner, mtu: server.uplinks.prepare()? };
+    let name = registry::interface(&server.tag, slot);
+    let link = Link {
+        name,
+        host,
+        inner,
+        mtu: server.uplinks.prepare()?,
+    };
 
     // A socket that somebody removed the folder of would be in the way.
     registry::remove_file(&places.socket)?;
     let listener =
         UnixListener::bind(&places.socket).map_err(StepError::path("listen on", &places.socket))?;
     let output_path = places.output();
-    let output =
-        guest_log::make(&output_path).map_err(StepError::path("make the output of the guest", output_path))?;
+    let output = guest_log::make(&output_path)
+        .map_err(StepError::path("make the output of the guest", output_path))?;
     server.templates.copy_to(&places.disk(), &spec.limits)?;
     write_bundle(server, id, spec, slot, &places)?;
 
@@ -110,7 +115,10 @@ fn own_files(spec: &Spec, link: &Link) -> [(&'static str, String); 3] {
     [
         ("/etc/hostname", format!("{name}\n")),
         // `sudo` looks up the host's own name.
-        ("/etc/hosts", format!("127.0.0.1 localhost\n127.0.1.1 {name}\n{} {name}\n", link.inner)),
+        (
+            "/etc/hosts",
+            format!("127.0.0.1 localhost\n127.0.1.1 {name}\n{} {name}\n", link.inner),
+        ),
         // The host's end of the link: queries to any address reach the forwarder, but this one is always there.
         ("/etc/resolv.conf", format!("nameserver {}\n", link.host)),
     ]

@@ -36,7 +36,7 @@ use crate::{
 };
 
 use self::{
-    places::{Places, make_folder},
+    places::{Places, make_folder, remove_tree},
     record::Record,
     registry::Registry,
     running::LocalSandbox,
@@ -111,7 +111,12 @@ struct Server {
 impl Local {
     /// Prepares this machine. In a tokio runtime, which then also runs the DNS forwarder and the watchers.
     pub async fn start(config: Config) -> Result<Self, SandboxError> {
-        Self::try_start(config).await.map(|server| Self { server: Arc::new(server) }).map_err(SandboxError::Start)
+        Self::try_start(config)
+            .await
+            .map(|server| Self {
+                server: Arc::new(server),
+            })
+            .map_err(SandboxError::Start)
     }
 
     async fn try_start(config: Config) -> Result<Server, StepError> {
@@ -124,14 +129,6 @@ impl Local {
             .map_err(StepError::system("listen for the dns queries of sandboxes"))?;
         blocking("start", move || Server::prepare(config, forwarder)).await?
     }
-
-    /// Ends this server's use of the machine in an orderly way. If no sandbox is left, nothing else is left either.
-    /// Otherwise everything that running sandboxes need stays.
-    pub async fn stop(&self) -> Result<(), SandboxError> {
-        let server = self.server.clone();
-        let stopped = blocking("stop", move || server.stop()).await;
-        stopped.and_then(|stopped| stopped).map_err(SandboxError::Start)
-    }
 }
 
 #[async_trait]
@@ -139,28 +136,47 @@ impl Sandboxes for Local {
     async fn create(&self, id: &SandboxId, spec: &Spec) -> Result<Sandbox, SandboxError> {
         spec.check()?;
         let (server, id, spec) = (self.server.clone(), id.clone(), spec.clone());
-        let lost = SandboxError::Create { id: id.clone(), source: StepError::Lost("create") };
+        let lost = SandboxError::Create {
+            id: id.clone(),
+            source: StepError::Lost("create"),
+        };
         // A task of its own: a caller that goes away must not leave a sandbox half made.
-        tokio::spawn(async move { server.create(id, spec).await }).await.unwrap_or(Err(lost))
+        tokio::spawn(async move { server.create(id, spec).await })
+            .await
+            .unwrap_or(Err(lost))
     }
 
     async fn adopt(&self, id: &SandboxId) -> Result<Option<Sandbox>, SandboxError> {
         let _turn = self.server.turn(id).await;
-        self.server.adopt(id).map_err(|source| SandboxError::Adopt { id: id.clone(), source })
+        self.server.adopt(id).map_err(|source| SandboxError::Adopt {
+            id: id.clone(),
+            source,
+        })
     }
 
     async fn destroy(&self, id: &SandboxId) -> Result<(), SandboxError> {
         let (server, id) = (self.server.clone(), id.clone());
         let mut lost = Failures::default();
         lost.note(Err(StepError::Lost("destroy")));
-        let lost = SandboxError::Destroy { id: id.clone(), failures: lost };
-        tokio::spawn(async move { server.destroy(id).await }).await.unwrap_or(Err(lost))
+        let lost = SandboxError::Destroy {
+            id: id.clone(),
+            failures: lost,
+        };
+        tokio::spawn(async move { server.destroy(id).await })
+            .await
+            .unwrap_or(Err(lost))
     }
 
     async fn list(&self) -> Result<Vec<SandboxId>, SandboxError> {
         let server = self.server.clone();
         let listed = blocking("list", move || server.list()).await;
         listed.and_then(|listed| listed).map_err(SandboxError::List)
+    }
+
+    async fn stop(&self) -> Result<(), SandboxError> {
+        let server = self.server.clone();
+        let stopped = blocking("stop", move || server.stop()).await;
+        stopped.and_then(|stopped| stopped).map_err(SandboxError::Start)
     }
 }
 
@@ -178,22 +194,33 @@ impl Server {
         let block = config.address_block;
         let registry = Registry::open(run.clone(), state.clone(), block.capacity())?;
         registry.remove_stale()?;
+        registry.remove_stale_servers(|tag| remove_server(&run, tag, block))?;
         let tag_file = own.join("tag");
         let last = fs_err::read_to_string(&tag_file).ok().filter(|tag| is_tag(tag));
         let tag = registry.server_tag(last.as_deref())?;
         fs_err::write(&tag_file, &tag).map_err(StepError::path("write", &tag_file))?;
 
-        let places = Places { state, run: run.join(&tag) };
+        let places = Places {
+            state,
+            run: run.join(&tag),
+        };
         places.make()?;
-        let cgroups = Cgroups::find(Path::new("/sys/fs/cgroup"), format!("berth-{tag}"))?;
+        let cgroups = cgroups_of(&tag)?;
         let uplinks = Uplinks::default();
         uplinks.prepare()?;
-        let firewall = Firewall { tag: tag.clone(), block, dns_port: forwarder.port() };
+        let firewall = Firewall {
+            tag: tag.clone(),
+            block,
+            dns_port: forwarder.port(),
+        };
         firewall.apply()?;
         Ok(Self {
             registry,
             cgroups,
-            runtime: Runtime { program: config.runtime, state: places.runtime() },
+            runtime: Runtime {
+                program: config.runtime,
+                state: places.runtime(),
+            },
             stage: Stage::build(places.stage())?,
             layers: Layers::default(),
             templates: Templates::new(places.templates()),
@@ -218,8 +245,7 @@ impl Server {
         self.firewall.remove()?;
         self.cgroups.remove_parent()?;
         // Holds empty folders now. The stage is mounted only in this server's own namespace.
-        fs_err::remove_dir_all(&self.places.run)
-            .map_err(StepError::path("remove", &self.places.run))?;
+        remove_tree(&self.places.run)?;
         self.registry.release_tag(&self.tag)
     }
 
@@ -235,9 +261,8 @@ impl Server {
             let (server, id) = (self.clone(), id.clone());
             on_thread("sandbox-launch", move || launch::launch(&server, &id, &spec)).await
         };
-        let made = started.and_then(|process| {
-            LocalSandbox::watch(&id, process, &self.places.of(&id), &self.cgroups)
-        });
+        let made = started
+            .and_then(|process| LocalSandbox::watch(&id, process, &self.places.of(&id), &self.cgroups));
         match made {
             Ok(sandbox) => Ok(self.hand_out(&id, sandbox)),
             Err(source) => {
@@ -327,6 +352,25 @@ impl Server {
     }
 }
 
+fn cgroups_of(tag: &str) -> Result<Cgroups, StepError> {
+    Cgroups::find(Path::new("/sys/fs/cgroup"), format!("berth-{tag}"))
+}
+
+/// Removes what a server leaves that ended without stopping, and whose directory was deleted.
+fn remove_server(run: &Path, tag: &str, block: AddressBlock) -> Result<(), StepError> {
+    if !is_tag(tag) {
+        return Ok(());
+    }
+    Firewall {
+        tag: tag.to_owned(),
+        block,
+        dns_port: 0,
+    }
+    .remove()?;
+    cgroups_of(tag)?.remove_parent()?;
+    remove_tree(&run.join(tag))
+}
+
 fn canonical(path: &Path) -> Result<PathBuf, StepError> {
     fs_err::canonicalize(path).map_err(StepError::path("resolve", path))
 }
@@ -352,7 +396,10 @@ fn lock(path: &Path, state: &Path) -> Result<File, StepError> {
 }
 
 fn is_tag(text: &str) -> bool {
-    text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    text.len() == 4
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 /// Runs short blocking work.
@@ -360,7 +407,9 @@ async fn blocking<T: Send + 'static>(
     name: &'static str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StepError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| StepError::Lost(name))
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| StepError::Lost(name))
 }
 
 /// Runs work that changes the thread itself, on one that ends afterwards.

@@ -2,6 +2,7 @@
 
 use std::{
     fs::Permissions,
+    io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
@@ -120,4 +121,12 @@ pub(crate) fn make_folder(path: &Path, mode: u32) -> Result<(), StepError> {
     fs_err::create_dir_all(path).map_err(StepError::path("make", path))?;
     fs_err::set_permissions(path, Permissions::from_mode(mode))
         .map_err(StepError::path("set the mode of", path))
+}
+
+/// Removes a folder with all in it, if it is there. Symbolic links in it are removed, not followed.
+pub(crate) fn remove_tree(path: &Path) -> Result<(), StepError> {
+    match fs_err::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StepError::path("remove", path)(error)),
+        _ => Ok(()),
+    }
 }

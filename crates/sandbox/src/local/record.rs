@@ -1,10 +1,6 @@
 //! What a sandbox's folder says of it, for a server that did not make it.
 
-use std::{
-    io,
-    path::Path,
-    os::fd::OwnedFd,
-};
+use std::{io, os::fd::OwnedFd, path::Path};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
@@ -46,7 +42,9 @@ impl Record {
     /// that of a sandbox that was never finished, which is removed in the same way.
     pub(crate) fn write(&self, path: &Path) -> Result<(), StepError> {
         let unfinished = path.with_extension("unfinished");
-        let text = serde_json::to_vec(self).map_err(io::Error::from).map_err(StepError::path("write", path))?;
+        let text = serde_json::to_vec(self)
+            .map_err(io::Error::from)
+            .map_err(StepError::path("write", path))?;
         fs_err::write(&unfinished, text).map_err(StepError::path("write", &unfinished))?;
         fs_err::rename(&unfinished, path).map_err(StepError::path("write", path))
     }
@@ -63,7 +61,11 @@ impl Process {
             got: format!("{:?}", stat.chars().take(200).collect::<String>()),
             expected: "it must be in the form of proc(5)",
         })?;
-        Ok(Self { pid, start_time, boot })
+        Ok(Self {
+            pid,
+            start_time,
+            boot,
+        })
     }
 
     /// Opens the process, if it still runs.
@@ -71,7 +73,9 @@ impl Process {
         if boot()? != self.boot {
             return Ok(None);
         }
-        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(None) };
+        let Some(pid) = Pid::from_raw(self.pid) else {
+            return Ok(None);
+        };
         let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(pidfd) => pidfd,
             Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => return Ok(None),
@@ -112,7 +116,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("record.json");
         assert_eq!(Record::read(&path).unwrap(), None);
-        let record = Record { slot: 7, process: Some(Process::now(std::process::id().cast_signed()).unwrap()) };
+        let record = Record {
+            slot: 7,
+            process: Some(Process::now(std::process::id().cast_signed()).unwrap()),
+        };
         record.write(&path).unwrap();
         assert_eq!(Record::read(&path).unwrap(), Some(record));
         fs_err::write(&path, "{").unwrap();
@@ -122,18 +129,33 @@ mod tests {
     #[test]
     fn members_of_a_newer_version_are_passed_over() {
         let record: Record = serde_json::from_str(r#"{"slot":1,"process":null,"new":[]}"#).unwrap();
-        assert_eq!(record, Record { slot: 1, process: None });
+        assert_eq!(
+            record,
+            Record {
+                slot: 1,
+                process: None
+            }
+        );
     }
 
     #[test]
     fn only_the_very_process_is_opened() {
         let mine = Process::now(std::process::id().cast_signed()).unwrap();
         assert!(mine.open().unwrap().is_some());
-        let older = Process { start_time: mine.start_time + 1, ..mine.clone() };
+        let older = Process {
+            start_time: mine.start_time + 1,
+            ..mine.clone()
+        };
         assert!(older.open().unwrap().is_none());
-        let other_boot = Process { boot: "other".into(), ..mine.clone() };
+        let other_boot = Process {
+            boot: "other".into(),
+            ..mine.clone()
+        };
         assert!(other_boot.open().unwrap().is_none());
-        let nobody = Process { pid: i32::MAX, ..mine };
+        let nobody = Process {
+            pid: i32::MAX,
+            ..mine
+        };
         assert!(nobody.open().unwrap().is_none());
     }
 
@@ -141,7 +163,10 @@ mod tests {
     fn names_with_parentheses_do_not_shift_the_fields() {
         let stat = "42 (a) R 1 (b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 777 20";
         assert_eq!(start_time(stat), Some(777));
-        assert_eq!(start_time("42 (a) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 777 20"), None);
+        assert_eq!(
+            start_time("42 (a) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 777 20"),
+            None
+        );
         assert_eq!(start_time(""), None);
     }
 }

@@ -1,10 +1,13 @@
 //! Ends one sandbox and removes all of it, however far it was made. Every step is tried, and what failed is collected.
 
-use std::io;
-
 use crate::{
-    Failures, SandboxId, StepError,
-    local::{Server, places::make_folder, record::Record, registry::remove_file},
+    Failures, SandboxId,
+    local::{
+        Server,
+        places::{make_folder, remove_tree},
+        record::Record,
+        registry::remove_file,
+    },
 };
 
 /// Removes everything of a sandbox. Blocks. Nothing to remove is a success.
@@ -23,21 +26,16 @@ pub(super) fn remove(server: &Server, id: &SandboxId) -> Failures {
     failures.note(cgroup.kill());
     failures.note(server.runtime.delete(id, &places.runtime_log()));
     // A runtime that was killed while it made the container may have left a folder that it does not know any more.
-    failures.note(remove_tree(server.places.runtime().join(id.as_str())));
+    failures.note(remove_tree(&server.places.runtime().join(id.as_str())));
     failures.note(cgroup.remove());
     failures.note(remove_file(&places.socket));
-    let slot = Record::read(&places.record()).ok().flatten().map(|record| record.slot);
+    let slot = Record::read(&places.record())
+        .ok()
+        .flatten()
+        .map(|record| record.slot);
     failures.note(server.registry.release(slot, id));
     if failures.is_empty() {
-        failures.note(remove_tree(places.folder));
+        failures.note(remove_tree(&places.folder));
     }
     failures
-}
-
-/// Removes a folder with all in it. Symbolic links in it are removed, not followed.
-fn remove_tree(path: std::path::PathBuf) -> Result<(), StepError> {
-    match fs_err::remove_dir_all(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StepError::path("remove", path)(error)),
-        _ => Ok(()),
-    }
 }

@@ -93,7 +93,12 @@ impl Running for LocalSandbox {
     async fn ended(&self) -> Ending {
         let mut ending = self.ending.clone();
         // The sender is in a task that lives as long as `self`.
-        ending.wait_for(Option::is_some).await.ok().and_then(|ending| *ending).unwrap_or(Ending::Unknown)
+        ending
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|ending| *ending)
+            .unwrap_or(Ending::Unknown)
     }
 
     fn log_tail(&self) -> Vec<String> {

@@ -12,6 +12,7 @@
 //! | private, link-local (cloud metadata), shared and multicast ranges | refused at once |
 //! | other sandboxes | refused at once |
 //! | anything with IPv6, or with a sender that is not its own | dropped |
+//! | more than 4096 connections at once | refused at once |
 //! | public addresses | forwarded behind the host's address |
 //!
 //! "At once" is a reset for TCP. Everything else gets an ICMP error, of which the kernel sends only a few in a row and then
@@ -23,6 +24,10 @@ use crate::{StepError, network::AddressBlock, program};
 
 /// One transaction takes a few milliseconds.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// Connections of one sandbox at once, with those that have just ended. The kernel's table of them is common to the whole
+/// machine, and a session that fills it would cut off everybody.
+const MAX_CONNECTIONS: u32 = 4096;
 
 /// Ranges that are not the public internet.
 const REFUSED: [&str; 10] = [
@@ -85,6 +90,12 @@ table {table} {{
         elements = {{ {refused}{block} }}
     }}
 
+    set connections {{
+        type ipv4_addr
+        size 65536
+        flags dynamic
+    }}
+
     chain spoofed {{
         type filter hook prerouting priority raw; policy accept;
         iifname != {sandbox} return
@@ -112,6 +123,7 @@ table {table} {{
 
     chain host_from_sandbox {{
         ct state established,related accept
+        add @connections {{ ip saddr ct count over {MAX_CONNECTIONS} }} goto refuse
         meta l4proto {{ tcp, udp }} th dport {dns_port} ct status dnat accept
         goto refuse
     }}
@@ -125,6 +137,7 @@ table {table} {{
 
     chain onward_from_sandbox {{
         ct state established,related accept
+        add @connections {{ ip saddr ct count over {MAX_CONNECTIONS} }} goto refuse
         ip daddr @refused goto refuse
         oifname {sandbox} goto refuse
         accept
@@ -151,7 +164,11 @@ mod tests {
     use super::*;
 
     fn firewall() -> Firewall {
-        Firewall { tag: "0a1b".into(), block: AddressBlock::default(), dns_port: 40053 }
+        Firewall {
+            tag: "0a1b".into(),
+            block: AddressBlock::default(),
+            dns_port: 40053,
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     os::fd::AsFd as _,
     thread,
+    time::{Duration, Instant},
 };
 
 use futures_util::TryStreamExt as _;
@@ -20,6 +21,10 @@ use crate::{StepError, network::uplink, sys::mounts};
 
 /// The interface inside.
 const INNER: &str = "eth0";
+
+/// How long the kernel may take to notice that a link is up; it allows itself a second.
+const CARRIER_LIMIT: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_micros(200);
 
 /// What one link is made of.
 #[derive(Debug, Clone)]
@@ -58,11 +63,37 @@ impl Link {
         in_runtime(async |handle| self.set_up_outer(&handle).await)?;
         mounts::enter_network_namespace(namespace.as_fd())
             .map_err(StepError::system("enter the network namespace of the sandbox"))?;
-        in_runtime(async |handle| self.set_up_inner(&handle).await)
+        in_runtime(async |handle| self.set_up_inner(&handle).await)?;
+        self.wait_until_it_carries();
+        Ok(())
+    }
+
+    /// Waits until the kernel has noticed that both ends are up.
+    ///
+    /// The outer end was up first, without a peer, and drops what it should send until a worker of the kernel has looked
+    /// at it again. That takes well under a millisecond, but up to a second on a busy machine, and the answer to a
+    /// sandbox's first question would be lost. There is no harm beyond that, so this does not fail.
+    fn wait_until_it_carries(&self) {
+        // As seen from the host, in whose `/sys` this thread still is.
+        let path = format!("/sys/class/net/{}/operstate", self.name);
+        let end = Instant::now() + CARRIER_LIMIT;
+        while fs_err::read_to_string(&path)
+            .is_ok_and(|state| matches!(state.trim(), "down" | "lowerlayerdown"))
+        {
+            if Instant::now() > end {
+                tracing::debug!(link = self.name, "the network link is slow to come up");
+                return;
+            }
+            thread::sleep(PAUSE);
+        }
     }
 
     async fn make(&self, handle: &Handle, pid: u32) -> Result<(), StepError> {
-        let inner = LinkMessageBuilder::<LinkUnspec>::new().name(INNER).mtu(self.mtu).setns_by_pid(pid).build();
+        let inner = LinkMessageBuilder::<LinkUnspec>::new()
+            .name(INNER)
+            .mtu(self.mtu)
+            .setns_by_pid(pid)
+            .build();
         let outer = LinkVeth::new(&self.name, INNER)
             .mtu(self.mtu)
             .set_info_data(InfoData::Veth(InfoVeth::Peer(inner)))
@@ -81,7 +112,12 @@ impl Link {
                 tracing::debug!(link = self.name, %error, "could not remove the old link");
             }
         }
-        handle.link().add(outer).execute().await.map_err(self.failed("make the pair"))
+        handle
+            .link()
+            .add(outer)
+            .execute()
+            .await
+            .map_err(self.failed("make the pair"))
     }
 
     fn set_switches(&self) -> Result<(), StepError> {
@@ -107,8 +143,16 @@ impl Link {
         let index = self.index_of(handle, INNER).await?;
         self.add_address(handle, index, self.inner).await?;
         self.up(handle, index).await?;
-        let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(self.host).output_interface(index).build();
-        handle.route().add(route).execute().await.map_err(self.failed("add the default route"))
+        let route = RouteMessageBuilder::<Ipv4Addr>::new()
+            .gateway(self.host)
+            .output_interface(index)
+            .build();
+        handle
+            .route()
+            .add(route)
+            .execute()
+            .await
+            .map_err(self.failed("add the default route"))
     }
 
     async fn add_address(&self, handle: &Handle, index: u32, address: Ipv4Addr) -> Result<(), StepError> {
@@ -118,17 +162,34 @@ impl Link {
 
     async fn up(&self, handle: &Handle, index: u32) -> Result<(), StepError> {
         let message = LinkUnspec::new_with_index(index).up().build();
-        handle.link().set(message).execute().await.map_err(self.failed("bring up an end"))
+        handle
+            .link()
+            .set(message)
+            .execute()
+            .await
+            .map_err(self.failed("bring up an end"))
     }
 
     async fn index_of(&self, handle: &Handle, name: &str) -> Result<u32, StepError> {
-        let found = handle.link().get().match_name(name.to_owned()).execute().try_next().await;
+        let found = handle
+            .link()
+            .get()
+            .match_name(name.to_owned())
+            .execute()
+            .try_next()
+            .await;
         let message = found.and_then(|found| found.ok_or(rtnetlink::Error::RequestFailed));
-        message.map(|message| message.header.index).map_err(self.failed("find an end"))
+        message
+            .map(|message| message.header.index)
+            .map_err(self.failed("find an end"))
     }
 
     fn failed(&self, step: &'static str) -> impl FnOnce(rtnetlink::Error) -> StepError {
-        move |source| StepError::Netlink { step, interface: self.name.clone(), source }
+        move |source| StepError::Netlink {
+            step,
+            interface: self.name.clone(),
+            source,
+        }
     }
 }
 

@@ -27,7 +27,10 @@ pub struct InvalidBlock(String);
 
 impl Default for AddressBlock {
     fn default() -> Self {
-        Self { base: u32::from(Ipv4Addr::new(10, 213, 0, 0)), prefix: 16 }
+        Self {
+            base: u32::from(Ipv4Addr::new(10, 213, 0, 0)),
+            prefix: 16,
+        }
     }
 }
 
@@ -95,13 +98,27 @@ mod tests {
         let block = AddressBlock::default();
         assert_eq!(block.to_string(), "10.213.0.0/16");
         assert_eq!(block.capacity(), 32768);
-        assert_eq!(block.pair(0), (Ipv4Addr::new(10, 213, 0, 0), Ipv4Addr::new(10, 213, 0, 1)));
-        assert_eq!(block.pair(32767), (Ipv4Addr::new(10, 213, 255, 254), Ipv4Addr::new(10, 213, 255, 255)));
+        assert_eq!(
+            block.pair(0),
+            (Ipv4Addr::new(10, 213, 0, 0), Ipv4Addr::new(10, 213, 0, 1))
+        );
+        assert_eq!(
+            block.pair(32767),
+            (Ipv4Addr::new(10, 213, 255, 254), Ipv4Addr::new(10, 213, 255, 255))
+        );
     }
 
     #[test]
     fn blocks_that_are_none_are_refused() {
-        for text in ["", "10.0.0.0", "10.0.0.0/7", "10.0.0.0/31", "10.0.0.1/16", "10.0.0.0/x", "fd00::/16"] {
+        for text in [
+            "",
+            "10.0.0.0",
+            "10.0.0.0/7",
+            "10.0.0.0/31",
+            "10.0.0.1/16",
+            "10.0.0.0/x",
+            "fd00::/16",
+        ] {
             assert!(text.parse::<AddressBlock>().is_err(), "{text}");
         }
     }

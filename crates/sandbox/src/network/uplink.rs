@@ -58,7 +58,9 @@ pub(crate) fn default_interfaces(table: &str) -> Vec<String> {
     let mut names = Vec::new();
     for line in table.lines().skip(1) {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let [name, "00000000", _, flags, _, _, _, "00000000", ..] = fields[..] else { continue };
+        let [name, "00000000", _, flags, _, _, _, "00000000", ..] = fields[..] else {
+            continue;
+        };
         let up = u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & UP != 0);
         // A name is a path component below.
         let plain = !name.contains('/') && name != "." && name != "..";

@@ -34,7 +34,10 @@ pub(crate) struct Templates {
 impl Templates {
     /// Templates kept in `folder`, which exists.
     pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { folder, making: std::sync::Mutex::new(()) }
+        Self {
+            folder,
+            making: std::sync::Mutex::new(()),
+        }
     }
 
     /// Makes a disk of the size that `limits` say as a new file.
@@ -58,7 +61,10 @@ impl Templates {
             return Ok(path);
         }
         // A poisoned lock guards no data.
-        let _making = self.making.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _making = self
+            .making
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if path.exists() {
             return Ok(path);
         }
@@ -66,12 +72,21 @@ impl Templates {
             .prefix(".unfinished-")
             .tempfile_in(&self.folder)
             .map_err(StepError::path("make a template disk in", &self.folder))?;
-        unfinished
-            .as_file()
-            .set_len(bytes)
-            .map_err(StepError::path("set the size of the template disk in", &self.folder))?;
+        unfinished.as_file().set_len(bytes).map_err(StepError::path(
+            "set the size of the template disk in",
+            &self.folder,
+        ))?;
         let mut command = program::command("mkfs.ext4");
-        command.args(["-q", "-F", "-m", "0", "-b", "4096", "-N", &limits.inodes.to_string()]);
+        command.args([
+            "-q",
+            "-F",
+            "-m",
+            "0",
+            "-b",
+            "4096",
+            "-N",
+            &limits.inodes.to_string(),
+        ]);
         // All that is written at first lies together, in few pieces: fewer to copy, and to free when the disk is removed.
         // Room for growing and spare superblocks are for disks that are kept. Blocks that were never written are holes,
         // which read as zeros: nothing has to be cleared.
@@ -118,15 +133,14 @@ fn copy_range(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
     let (mut source, mut target) = (start, start);
     while source < end {
         let left = usize::try_from(end - source).unwrap_or(usize::MAX);
-        let copied =
-            match rustix::fs::copy_file_range(from, Some(&mut source), to, Some(&mut target), left) {
-                Ok(copied) => copied,
-                // Old kernels copy only within one file system, some file systems not at all.
-                Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) => {
-                    return copy_through_memory(from, to, source, end);
-                }
-                Err(error) => return Err(error.into()),
-            };
+        let copied = match rustix::fs::copy_file_range(from, Some(&mut source), to, Some(&mut target), left) {
+            Ok(copied) => copied,
+            // Old kernels copy only within one file system, some file systems not at all.
+            Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) => {
+                return copy_through_memory(from, to, source, end);
+            }
+            Err(error) => return Err(error.into()),
+        };
         if copied == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -140,7 +154,9 @@ fn copy_through_memory(from: &File, to: &File, start: u64, end: u64) -> io::Resu
     let mut buffer = vec![0; 256 * 1024];
     let mut position = start;
     while position < end {
-        let want = usize::try_from(end - position).unwrap_or(usize::MAX).min(buffer.len());
+        let want = usize::try_from(end - position)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         let chunk = &mut buffer[..want];
         from.read_exact_at(chunk, position)?;
         to.write_all_at(chunk, position)?;
@@ -192,11 +208,17 @@ mod tests {
     fn a_template_is_made_once_for_each_size() {
         let folder = tempfile::tempdir().unwrap();
         let templates = Templates::new(folder.path().into());
-        let limits = Limits { disk_bytes: 64 << 20, inodes: 4096, ..Limits::default() };
+        let limits = Limits {
+            disk_bytes: 64 << 20,
+            inodes: 4096,
+            ..Limits::default()
+        };
         templates.copy_to(&folder.path().join("one"), &limits).unwrap();
         templates.copy_to(&folder.path().join("two"), &limits).unwrap();
-        let mut names: Vec<_> =
-            fs_err::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> = fs_err::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         names.sort();
         assert_eq!(names, ["67108864-4096.ext4", "one", "two"]);
         assert!(fs_err::metadata(folder.path().join("two")).unwrap().blocks() * 512 < 8 << 20);

@@ -1,9 +1,9 @@
 //! Image layers, each mounted once in the server's namespace.
 //!
 //! One mount per layer and server, and not one per sandbox: every mount of a file-backed erofs is a file system of its
-//! own to the kernel, with a page cache of its own. Measured with ten sandboxes that each read the same MEASURED_SIZE
-//! layer: MEASURED_ONE of page cache with one mount, MEASURED_MANY with one mount per sandbox. Mounting is 0.05 ms
-//! either way.
+//! own to the kernel, with a page cache of its own. Measured with a layer of 200 MiB that is read through three mounts
+//! (kernel 6.18, `directio`): 200 MiB of page cache for each, where copies of one mount share 200 MiB in all. The file's
+//! own pages are not cached in either case. Mounting takes 0.05 ms either way.
 
 use std::{
     collections::HashMap,
@@ -53,7 +53,11 @@ impl Identity {
         let changed = (meta.ctime(), meta.ctime_nsec());
         // The times of a folder change with its content, which may be seen at once.
         let changed = if meta.is_dir() { (0, 0) } else { changed };
-        Ok(Self { device: meta.dev(), inode: meta.ino(), changed })
+        Ok(Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            changed,
+        })
     }
 }
 

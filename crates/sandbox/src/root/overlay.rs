@@ -106,9 +106,17 @@ fn mount_disk(place: &Path, disk: &Path) -> Result<(), StepError> {
 /// Not through the finished root: a layer could have a symbolic link at one of these paths. Here they are new names in
 /// new folders, which hide what the layers have.
 fn fill(upper: &Path, files: &[(&'static str, String)]) -> Result<(), StepError> {
-    for (path, content) in files.iter().map(|(path, content)| (*path, content.as_str())).chain([(GUEST, "")]) {
+    for (path, content) in files
+        .iter()
+        .map(|(path, content)| (*path, content.as_str()))
+        .chain([(GUEST, "")])
+    {
         let path = upper.join(path.trim_start_matches('/'));
-        for folder in path.ancestors().skip(1).take_while(|folder| folder.starts_with(upper)) {
+        for folder in path
+            .ancestors()
+            .skip(1)
+            .take_while(|folder| folder.starts_with(upper))
+        {
             fs_err::create_dir_all(folder).map_err(StepError::path("make", folder))?;
             set_mode(folder, 0o755)?;
         }
@@ -125,8 +133,12 @@ fn set_mode(path: &Path, mode: u32) -> Result<(), StepError> {
 }
 
 fn clone(path: &Path) -> Result<OwnedFd, StepError> {
-    open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
-        .map_err(StepError::path("copy the mount of", path))
+    open_tree(
+        CWD,
+        path,
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+    )
+    .map_err(StepError::path("copy the mount of", path))
 }
 
 fn overlay(lowers: &[PathBuf], upper: &Path) -> Result<OwnedFd, StepError> {
@@ -135,7 +147,9 @@ fn overlay(lowers: &[PathBuf], upper: &Path) -> Result<OwnedFd, StepError> {
     configure(&context, lowers, upper).map_err(|source| StepError::Mount {
         kind: "overlay",
         path: upper.into(),
-        said: explanation(&context).map(|said| format!(" ({said})")).unwrap_or_default(),
+        said: explanation(&context)
+            .map(|said| format!(" ({said})"))
+            .unwrap_or_default(),
         source: source.into(),
     })
 }
@@ -159,7 +173,11 @@ fn configure(context: &OwnedFd, lowers: &[PathBuf], upper: &Path) -> Result<Owne
     // Folders of the image can be renamed, as package managers do.
     fsconfig_set_string(context, "redirect_dir", "on")?;
     fsconfig_create(context)?;
-    fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)
+    fsmount(
+        context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::MOUNT_ATTR_NODEV,
+    )
 }
 
 /// What the kernel says about a mount that it refused.

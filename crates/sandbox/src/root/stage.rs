@@ -46,8 +46,14 @@ impl Stage {
         let receive = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
         mount_change("/", receive).map_err(StepError::system("detach the mount namespace"))?;
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        mount("berth", folder, "tmpfs", flags, Some(c"mode=0711,size=1m,nr_inodes=4096"))
-            .map_err(StepError::path("mount a file system in memory at", folder))?;
+        mount(
+            "berth",
+            folder,
+            "tmpfs",
+            flags,
+            Some(c"mode=0711,size=1m,nr_inodes=4096"),
+        )
+        .map_err(StepError::path("mount a file system in memory at", folder))?;
         for name in ["layers", "lower", "disk", "upper", "root"] {
             let path = folder.join(name);
             fs_err::create_dir(&path).map_err(StepError::path("make", &path))?;

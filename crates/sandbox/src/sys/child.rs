@@ -41,9 +41,16 @@ pub(crate) fn pass_as_fd_3(command: &mut Command, fd: OwnedFd) {
         command.pre_exec(move || {
             let raw = fd.as_raw_fd();
             // `dup2` onto itself would leave close-on-exec set.
-            let result =
-                if raw == PASSED_FD { libc::fcntl(raw, libc::F_SETFD, 0) } else { libc::dup2(raw, PASSED_FD) };
-            if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+            let result = if raw == PASSED_FD {
+                libc::fcntl(raw, libc::F_SETFD, 0)
+            } else {
+                libc::dup2(raw, PASSED_FD)
+            };
+            if result < 0 {
+                Err(io::Error::last_os_error())
+            } else {
+                Ok(())
+            }
         });
     }
 }

@@ -75,7 +75,12 @@ impl LoopDevice {
             let device = rustix::fs::open(&path, access | OFlags::CLOEXEC, Mode::empty())?;
             let read_only = if read_only { LO_FLAGS_READ_ONLY } else { 0 };
             match configure(&device, file, LO_FLAGS_AUTOCLEAR | read_only | direct) {
-                Ok(()) => return Ok(Self { path, _device: device }),
+                Ok(()) => {
+                    return Ok(Self {
+                        path,
+                        _device: device,
+                    });
+                }
                 Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}
                 // A file system without direct I/O: newer kernels refuse the flag, older ones ignore it.
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) && direct != 0 => direct = 0,
@@ -92,7 +97,8 @@ impl LoopDevice {
 }
 
 fn configure(device: &OwnedFd, file: &File, flags: u32) -> io::Result<()> {
-    let fd = u32::try_from(file.as_fd().as_raw_fd()).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
+    let fd =
+        u32::try_from(file.as_fd().as_raw_fd()).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
     let info = LoopInfo {
         device: 0,
         inode: 0,
@@ -108,11 +114,20 @@ fn configure(device: &OwnedFd, file: &File, flags: u32) -> io::Result<()> {
         encrypt_key: [0; 32],
         init: [0; 2],
     };
-    let config = LoopConfig { fd, block_size: BLOCK_SIZE, info, reserved: [0; 8] };
+    let config = LoopConfig {
+        fd,
+        block_size: BLOCK_SIZE,
+        info,
+        reserved: [0; 8],
+    };
     // SAFETY: the kernel reads one `struct loop_config` from the pointer, which is that struct, initialised and alive for
     // the call, and keeps a reference of its own to the file behind `fd`.
     let result = unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE, &raw const config) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

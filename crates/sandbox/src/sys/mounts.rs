@@ -1,6 +1,9 @@
 //! Mount namespaces and attributes of mounts, for a thread that was started for them and ends after them.
 
-#![expect(unsafe_code, reason = "`mount_setattr`, `unshare` and `setfsuid` have no safe form")]
+#![expect(
+    unsafe_code,
+    reason = "`mount_setattr`, `unshare` and `setfsuid` have no safe form"
+)]
 
 use std::{
     ffi::c_long,
@@ -52,18 +55,31 @@ pub(crate) fn this_mount_namespace() -> io::Result<File> {
 
 /// Shifts the ids of a detached mount by the map of `user_namespace`.
 pub(crate) fn shift_ids(mount: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> io::Result<()> {
-    let user_namespace = u64::try_from(user_namespace.as_raw_fd())
-        .map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
+    let user_namespace =
+        u64::try_from(user_namespace.as_raw_fd()).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
     set_attributes(
         mount,
-        &MountAttr { set: libc::MOUNT_ATTR_IDMAP, clear: 0, propagation: 0, user_namespace },
+        &MountAttr {
+            set: libc::MOUNT_ATTR_IDMAP,
+            clear: 0,
+            propagation: 0,
+            user_namespace,
+        },
     )
 }
 
 /// Makes a detached mount read-only, without devices and set-uid programs.
 pub(crate) fn make_read_only(mount: BorrowedFd<'_>) -> io::Result<()> {
     let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOSUID;
-    set_attributes(mount, &MountAttr { set, clear: 0, propagation: 0, user_namespace: 0 })
+    set_attributes(
+        mount,
+        &MountAttr {
+            set,
+            clear: 0,
+            propagation: 0,
+            user_namespace: 0,
+        },
+    )
 }
 
 fn set_attributes(mount: BorrowedFd<'_>, attributes: &MountAttr) -> io::Result<()> {
@@ -78,7 +94,11 @@ fn set_attributes(mount: BorrowedFd<'_>, attributes: &MountAttr) -> io::Result<(
             size_of::<MountAttr>(),
         )
     };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// Runs `action` with the file-system ids of a sandbox's root, and all capabilities kept.

@@ -17,7 +17,10 @@ pub(crate) fn make(base: u32, count: u32) -> io::Result<OwnedFd> {
     let child = Child::start()?;
     let map = format!("0 {base} {count}\n");
     for file in ["uid_map", "gid_map"] {
-        File::options().write(true).open(child.path(file))?.write_all(map.as_bytes())?;
+        File::options()
+            .write(true)
+            .open(child.path(file))?
+            .write_all(map.as_bytes())?;
     }
     Ok(File::open(child.path("ns/user"))?.into())
 }
@@ -50,7 +53,14 @@ impl Child {
                     libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
                     if libc::syscall(libc::SYS_getppid) == libc::c_long::from(parent) {
                         loop {
-                            libc::syscall(libc::SYS_ppoll, ptr::null::<u8>(), 0, ptr::null::<u8>(), ptr::null::<u8>(), 0);
+                            libc::syscall(
+                                libc::SYS_ppoll,
+                                ptr::null::<u8>(),
+                                0,
+                                ptr::null::<u8>(),
+                                ptr::null::<u8>(),
+                                0,
+                            );
                         }
                     }
                     libc::syscall(libc::SYS_exit_group, 0);
@@ -58,7 +68,9 @@ impl Child {
                 }
             }
             -1 => Err(io::Error::last_os_error()),
-            pid => libc::pid_t::try_from(pid).map(Self).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW)),
+            pid => libc::pid_t::try_from(pid)
+                .map(Self)
+                .map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW)),
         }
     }
 

@@ -45,16 +45,36 @@ pub fn layers() -> Vec<PathBuf> {
 
 fn base(folder: &Path) -> PathBuf {
     let root = folder.join("base");
-    for name in ["bin", "dev", "etc", "home/user", "opt", "proc", "root", "run", "sys", "tmp", "usr/bin", "var"] {
+    for name in [
+        "bin",
+        "dev",
+        "etc",
+        "home/user",
+        "opt",
+        "proc",
+        "root",
+        "run",
+        "sys",
+        "tmp",
+        "usr/bin",
+        "var",
+    ] {
         fs_err::create_dir_all(root.join(name)).unwrap();
     }
     fs_err::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
     let list = Command::new("/bin/busybox").arg("--list").output().unwrap();
-    for applet in String::from_utf8(list.stdout).unwrap().lines().filter(|name| *name != "busybox") {
+    for applet in String::from_utf8(list.stdout)
+        .unwrap()
+        .lines()
+        .filter(|name| *name != "busybox")
+    {
         symlink("busybox", root.join("bin").join(applet)).unwrap();
     }
-    fs_err::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
-        .unwrap();
+    fs_err::write(
+        root.join("etc/passwd"),
+        "root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n",
+    )
+    .unwrap();
     fs_err::write(root.join("etc/layer"), "base\n").unwrap();
     fs_err::write(root.join("etc/base-only"), "base\n").unwrap();
     // Both of these a sandbox must have as files of its own.
@@ -124,8 +144,14 @@ impl Server {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let mut config = Config::new(folder.path().join("sandboxes"));
         change(&mut config);
-        let local = Local::start(config.clone()).await.unwrap_or_else(|error| panic!("{}", chain(&error)));
-        Self { local: Some(local), folder, config }
+        let local = Local::start(config.clone())
+            .await
+            .unwrap_or_else(|error| panic!("{}", chain(&error)));
+        Self {
+            local: Some(local),
+            folder,
+            config,
+        }
     }
 
     pub fn local(&self) -> &Local {
@@ -139,7 +165,11 @@ impl Server {
     /// Ends the server as a kill would, and starts another one in its place.
     pub async fn restart(&mut self) {
         self.local = None;
-        self.local = Some(Local::start(self.config.clone()).await.unwrap_or_else(|error| panic!("{}", chain(&error))));
+        self.local = Some(
+            Local::start(self.config.clone())
+                .await
+                .unwrap_or_else(|error| panic!("{}", chain(&error))),
+        );
     }
 
     /// Restarts the server with another runtime.
@@ -154,7 +184,14 @@ impl Server {
 
     pub async fn create_from(&self, name: &str, spec: &Spec) -> Sandbox {
         let made = self.local().create(&id(name), spec).await;
-        made.unwrap_or_else(|error| panic!("server {} in {}: {}", self.tag(), self.state().display(), chain(&error)))
+        made.unwrap_or_else(|error| {
+            panic!(
+                "server {} in {}: {}",
+                self.tag(),
+                self.state().display(),
+                chain(&error)
+            )
+        })
     }
 
     pub fn tag(&self) -> String {
@@ -164,13 +201,22 @@ impl Server {
     /// Ends all sandboxes and the server.
     pub async fn close(self) {
         for id in self.local().list().await.unwrap() {
-            self.local().destroy(&id).await.unwrap_or_else(|error| panic!("{}", chain(&error)));
+            self.local()
+                .destroy(&id)
+                .await
+                .unwrap_or_else(|error| panic!("{}", chain(&error)));
         }
         let (tag, state) = (self.tag(), self.state());
         eventually("nothing is left", || left_of(&tag, &state).retain_server_files()).await;
-        self.local().stop().await.unwrap_or_else(|error| panic!("{}", chain(&error)));
+        self.local()
+            .stop()
+            .await
+            .unwrap_or_else(|error| panic!("{}", chain(&error)));
         assert_eq!(left_of(&tag, &state).0, Vec::<String>::new());
-        let table = Command::new("nft").args(["list", "table", "inet", &format!("berth_{tag}")]).output().unwrap();
+        let table = Command::new("nft")
+            .args(["list", "table", "inet", &format!("berth_{tag}")])
+            .output()
+            .unwrap();
         assert!(!table.status.success(), "the firewall table is left");
     }
 }
@@ -178,7 +224,9 @@ impl Server {
 /// A test that fails must not leave its sandboxes to the next ones.
 impl Drop for Server {
     fn drop(&mut self) {
-        let Some(local) = self.local.take().filter(|_| std::thread::panicking()) else { return };
+        let Some(local) = self.local.take().filter(|_| std::thread::panicking()) else {
+            return;
+        };
         let cleaning = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             runtime.block_on(async {
@@ -198,8 +246,16 @@ pub struct Left(pub Vec<String>);
 impl Left {
     /// Empty but for what the server itself needs as long as it runs.
     fn retain_server_files(self) -> Result<(), String> {
-        let rest: Vec<String> = self.0.into_iter().filter(|what| !what.starts_with("server: ")).collect();
-        if rest.is_empty() { Ok(()) } else { Err(rest.join(", ")) }
+        let rest: Vec<String> = self
+            .0
+            .into_iter()
+            .filter(|what| !what.starts_with("server: "))
+            .collect();
+        if rest.is_empty() {
+            Ok(())
+        } else {
+            Err(rest.join(", "))
+        }
     }
 }
 
@@ -226,7 +282,10 @@ pub fn left_of(tag: &str, state: &Path) -> Left {
             left.push(format!("link {name}"));
         }
     }
-    let trees: Vec<PathBuf> = fs_err::read_dir("/sys/fs/cgroup").unwrap().map(|e| e.unwrap().path()).collect();
+    let trees: Vec<PathBuf> = fs_err::read_dir("/sys/fs/cgroup")
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
     for tree in trees.into_iter().chain(["/sys/fs/cgroup".into()]) {
         let parent = tree.join(format!("berth-{tag}"));
         if parent.exists() {
@@ -241,12 +300,18 @@ pub fn left_of(tag: &str, state: &Path) -> Left {
     }
     for entry in fs_err::read_dir("/run/berth/slots").into_iter().flatten() {
         let path = entry.unwrap().path();
-        if fs_err::read_to_string(&path).unwrap_or_default().contains(state_text) {
+        if fs_err::read_to_string(&path)
+            .unwrap_or_default()
+            .contains(state_text)
+        {
             left.push(format!("claim {}", path.display()));
         }
     }
     for folder in ["runtime", "guest"] {
-        for entry in fs_err::read_dir(format!("/run/berth/{tag}/{folder}")).into_iter().flatten() {
+        for entry in fs_err::read_dir(format!("/run/berth/{tag}/{folder}"))
+            .into_iter()
+            .flatten()
+        {
             left.push(format!("run file {}", entry.unwrap().path().display()));
         }
     }
