@@ -4,7 +4,10 @@ Needs AGB_ENDPOINT and AGB_API_KEY in the environment (`make up` writes both to 
 for its idle time, so that its live view can be opened; otherwise it is deleted at the end.
 """
 
+import os
 import sys
+
+os.environ.setdefault("AGB_LOG_LEVEL", "WARNING")  # the SDK logs every call otherwise
 
 from agb import AGB, CreateSessionParams
 
