@@ -1,10 +1,11 @@
 """Python for one session: a warmed process that forks interpreters, and the interpreter that a fork becomes.
 
-Started once by the guest with a stream socket as standard input. Everything slow (imports, fonts, the first cell) happens
-before the first fork, so an interpreter answers its first run in milliseconds and a killed one is replaced as fast.
+Started once by the guest with a stream socket as standard input. Everything slow (imports, fonts, the first cell)
+happens before the first fork, so an interpreter answers its first run in milliseconds and a killed one is replaced as
+fast.
 
     guest -> warm process   {"fork": {"cpus": 2}} with three descriptors: channel, standard output, standard error
-    warm process -> guest   {"ready": {...}} once, {"forked": pid}, {"exited": {"pid": 7, "status": 9}} (a wait status)
+    warm process -> guest   {"ready": {...}} once, {"forked": pid}, {"exited": {"pid": 7, "status": 9}}
     guest -> interpreter    {"run": {"id": 1, "code": "1 + 1"}}
     interpreter -> guest    {"result": {"id": 1, "number": 1, "main": true, "mime": {...}}}, answered by {"shown": 1}
                             {"end": {"id": 1, "execution_count": 1, "seconds": 0.1, "error": null}}
@@ -30,8 +31,8 @@ import berth_wire
 #: Libraries that start threads when they are imported, unless told not to. Told in the warm process only.
 _THREAD_SETTINGS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
-#: Cells that load what the first real one would otherwise wait for. A fork runs the first ones again while nobody waits:
-#: it touches the pages that it has to copy anyway.
+#: Cells that load what the first real one would otherwise wait for. A fork runs the first ones again while nobody
+#: waits: it touches the pages that it has to copy anyway.
 _WARM_UP = (
     "1 + 1",
     "import pandas\npandas.DataFrame({'a': [1.5, 2.5]})",
@@ -101,6 +102,10 @@ def _run_quietly(shell, interrupts, cells: tuple) -> None:
         null.close()
     shell.emit = None
     shell.reset(new_session=True)
+    # A reset forgets that `__main__` is a module, which processes that are spawned ask for.
+    for name in ("__spec__", "__loader__", "__package__"):
+        shell.user_ns.setdefault(name, None)
+        shell.user_ns_hidden.setdefault(name, None)
 
 
 def _fork_on_request(control: berth_wire.Channel, shell) -> None:

@@ -179,7 +179,8 @@ class BerthShell(InteractiveShell):
         # There is no history to store it in, and formatting it a second time doubles the price of an error.
         return {}
 
-    # Descriptors are inherited, so output streams and keeps its order; no pseudo terminal, so programs print no colours.
+    # Descriptors are inherited, so output streams and keeps its order. There is no pseudo terminal, so programs print no
+    # colours.
     system = InteractiveShell.system_raw
 
     def ask_exit(self) -> None:
@@ -364,6 +365,8 @@ def create() -> BerthShell:
     shell.loop_runner = _run_coroutine
     builtins.input = _no_input
     warnings.filterwarnings("ignore", message="To exit: use")
+    # The other threads are those of linear algebra, which puts them aside before a fork.
+    warnings.filterwarnings("ignore", message="This process .* is multi-threaded", category=DeprecationWarning)
     return shell
 
 

@@ -63,7 +63,9 @@ impl Clock {
     /// The answer for the edge.
     pub fn report(&self) -> Activity {
         let running = self.inner.running.load(Ordering::Relaxed);
-        let since = self.now_ms().saturating_sub(self.inner.last_use.load(Ordering::Relaxed));
+        let since = self
+            .now_ms()
+            .saturating_sub(self.inner.last_use.load(Ordering::Relaxed));
         Activity {
             idle_ms: if running > 0 { 0 } else { since },
             running,

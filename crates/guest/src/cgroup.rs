@@ -17,7 +17,8 @@ fn number(path: &str) -> Option<u64> {
 
 /// A value of a file with one `name value` a line.
 fn keyed(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 /// Bytes of memory that the session may use.
@@ -32,7 +33,10 @@ pub fn memory_limit() -> Option<u64> {
 pub fn memory_used() -> Option<u64> {
     let (used, stat) = match number("memory.current") {
         Some(used) => (used, read("memory.stat")),
-        None => (number("memory/memory.usage_in_bytes")?, read("memory/memory.stat")),
+        None => (
+            number("memory/memory.usage_in_bytes")?,
+            read("memory/memory.stat"),
+        ),
     };
     let reclaimable = stat
         .and_then(|stat| keyed(&stat, "total_inactive_file").or_else(|| keyed(&stat, "inactive_file")))
@@ -64,17 +68,31 @@ pub fn cpu_limit() -> Option<f64> {
 
 /// How many processes the kernel has killed because the session had no memory left.
 pub fn oom_kills() -> Option<u64> {
-    keyed(&read("memory.events").or_else(|| read("memory/memory.oom_control"))?, "oom_kill")
+    keyed(
+        &read("memory.events").or_else(|| read("memory/memory.oom_control"))?,
+        "oom_kill",
+    )
 }
 
 /// Whole processors that the session has, at least one.
 pub fn cpu_count() -> u64 {
-    let machine = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
-    match cpu_limit() {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
-        Some(limit) => (limit.ceil() as u64).clamp(1, machine),
-        None => machine,
-    }
+    cpus_below_machine().unwrap_or_else(machine_cpus)
+}
+
+/// Whole processors that the session has, where a limit gives it fewer than the machine shows.
+pub fn cpus_below_machine() -> Option<u64> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a small positive number"
+    )]
+    let limit = (cpu_limit()?.ceil() as u64).max(1);
+    (limit < machine_cpus()).then_some(limit)
+}
+
+/// Not `available_parallelism`, which knows of limits too: this is what other programs count.
+fn machine_cpus() -> u64 {
+    rustix::thread::sched_getaffinity(None).map_or(1, |cpus| u64::from(cpus.count()).max(1))
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Runs code in the session's interpreters, which keep their state between runs.
 //!
-//! In: a [`Request`]. Out: [`Event`]s in the order in which things happened, then one [`End`]. One run at a time for each
-//! language; others wait their turn. An interpreter that is lost is replaced, and the run that lost it says why.
+//! In: a [`Request`]. Out: [`Event`]s in the order in which things happened, then one [`End`]. One run at a time for
+//! each language; others wait their turn. An interpreter that is lost is replaced, and the run that lost it says why.
 //!
-//! Start reading at [`Code::run`]. [`python`] keeps interpreters ready, [`interpreter`] speaks to one, [`zygote`] makes them.
+//! Start reading at [`Code::run`]. [`python`] keeps interpreters ready, [`interpreter`] speaks to one, [`zygote`]
+//! makes them.
 
 mod interpreter;
 pub mod python;
@@ -24,6 +25,9 @@ use python::Python;
 
 /// Events that may wait for a slow reader; then the code's own output waits.
 pub const EVENTS_MAX: usize = 64;
+
+/// Timeout of a run that names none, in seconds.
+pub const TIMEOUT_S: u64 = 60;
 
 /// Longest timeout of a run.
 const TIMEOUT_S_MAX: u64 = 24 * 3600;
@@ -131,7 +135,11 @@ impl Request {
         if !(1..=TIMEOUT_S_MAX).contains(&timeout_s) {
             return Err(field("timeout_s", timeout_s.to_string(), "1 to 86400 (seconds)"));
         }
-        Ok(Self { language, code, timeout: Duration::from_secs(timeout_s) })
+        Ok(Self {
+            language,
+            code,
+            timeout: Duration::from_secs(timeout_s),
+        })
     }
 }
 
@@ -157,12 +165,20 @@ impl Code {
 impl Failure {
     /// As the guest itself explains the end of a run.
     fn of_guest(name: &str, value: String) -> Self {
-        Self { name: name.into(), value, traceback: String::new() }
+        Self {
+            name: name.into(),
+            value,
+            traceback: String::new(),
+        }
     }
 
     /// One line: class and text.
     pub fn summary(&self) -> String {
-        if self.value.is_empty() { self.name.clone() } else { format!("{}: {}", self.name, self.value) }
+        if self.value.is_empty() {
+            self.name.clone()
+        } else {
+            format!("{}: {}", self.name, self.value)
+        }
     }
 }
 
@@ -192,9 +208,14 @@ mod tests {
     #[test]
     fn a_request_is_refused_with_the_field_and_what_is_allowed() {
         let refused = |code: &str, language, timeout| {
-            Request::checked(code.into(), language, timeout).unwrap_err().to_string()
+            Request::checked(code.into(), language, timeout)
+                .unwrap_err()
+                .to_string()
         };
-        assert_eq!(refused("1", "cobol", 1), "`language` is `cobol`; allowed: `python`");
+        assert_eq!(
+            refused("1", "cobol", 1),
+            "`language` is `cobol`; allowed: `python`"
+        );
         assert!(refused(" \n", "python", 1).contains("`code` is empty"));
         assert!(refused("1", "python", 0).contains("`timeout_s` is 0"));
         assert!(Request::checked("# only a comment".into(), " PY ", 60).is_ok());
@@ -203,8 +224,12 @@ mod tests {
     #[test]
     fn a_result_is_one_flat_object() {
         let shown: Shown =
-            serde_json::from_str(r#"{"main":true,"mime":{"text/plain":"42","application/json":{"a":[1]}}}"#).unwrap();
+            serde_json::from_str(r#"{"main":true,"mime":{"text/plain":"42","application/json":{"a":[1]}}}"#)
+                .unwrap();
         let json = serde_json::to_string(&shown.flat()).unwrap();
-        assert_eq!(json, r#"{"application/json":{"a":[1]},"text/plain":"42","isMainResult":true}"#);
+        assert_eq!(
+            json,
+            r#"{"application/json":{"a":[1]},"text/plain":"42","isMainResult":true}"#
+        );
     }
 }

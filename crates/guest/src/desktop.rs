@@ -1,7 +1,7 @@
 //! The session's desktop: an X server and a desktop session, started when they are first needed.
 //!
-//! Both run as the session's user under supervisors, like any program of the session. One that has died is started again
-//! at the next need.
+//! Both run as the session's user under supervisors, like any program of the session. One that has died is started
+//! again at the next need.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -12,7 +12,6 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use crate::environment::DISPLAY;
 use crate::job::{Job, JobError, Jobs, Output};
 use crate::output::{discard, read_some};
 use crate::settings::ScreenSize;
@@ -29,6 +28,12 @@ const SOCKETS: &str = "/tmp/.X11-unix";
 /// An X server is up in a quarter of a second; on a busy machine it may take some.
 const START_TIME_MAX: Duration = Duration::from_secs(20);
 
+/// How long the news of an end may take.
+const END_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// How long a session may take to say that it has painted; normally a tenth of a second.
+const FIRST_PICTURE_MAX: Duration = Duration::from_millis(800);
+
 /// Why there is no desktop.
 #[derive(Debug, thiserror::Error)]
 pub enum DesktopError {
@@ -39,8 +44,13 @@ pub enum DesktopError {
     #[error("could not start the desktop: {0}")]
     Job(#[from] JobError),
     /// The X server ended or was too slow.
-    #[error("the X server on display {DISPLAY} did not start: {0}")]
-    Server(String),
+    #[error("the X server on display {display} did not start: {why}")]
+    Server {
+        /// Where it was to be.
+        display: String,
+        /// Its last words.
+        why: String,
+    },
     /// The folder for its socket.
     #[error("could not prepare `{SOCKETS}`: {0}")]
     Sockets(#[source] io::Error),
@@ -50,6 +60,7 @@ pub enum DesktopError {
 #[derive(Debug)]
 pub struct Desktop {
     jobs: Jobs,
+    display: String,
     size: ScreenSize,
     home: String,
     running: Mutex<Running>,
@@ -64,9 +75,15 @@ struct Running {
 }
 
 impl Desktop {
-    /// A desktop of `size`, not started yet.
-    pub fn new(jobs: Jobs, size: ScreenSize, home: String) -> Self {
-        Self { jobs, size, home, running: Mutex::new(Running::default()) }
+    /// A desktop of `size` on `display`, not started yet.
+    pub fn new(jobs: Jobs, display: String, size: ScreenSize, home: String) -> Self {
+        Self {
+            jobs,
+            display,
+            size,
+            home,
+            running: Mutex::new(Running::default()),
+        }
     }
 
     /// Sees to it that the desktop runs. Returns the number of its X server, which rises with each new one.
@@ -79,11 +96,38 @@ impl Desktop {
             running.session = None;
         }
         if running.session.as_ref().is_none_or(Job::has_ended) && Path::new(SESSION).exists() {
-            let (job, output) = self.jobs.start(vec![SESSION.into()], &self.home, &[], None).await?;
-            forget(output);
+            let (job, output) = self
+                .jobs
+                .start(vec![SESSION.into()], &self.home, &[], None)
+                .await?;
+            wait_for_picture(output).await;
             running.session = Some(job);
         }
         Ok(running.generation)
+    }
+
+    /// Whether X server number `generation` has ended, or ends within a second.
+    pub async fn has_ended(&self, generation: u64) -> bool {
+        let mut running = self.running.lock().await;
+        if running.generation != generation {
+            return true;
+        }
+        match &mut running.server {
+            Some(server) => timeout(END_TIME_MAX, server.ended()).await.is_ok(),
+            None => true,
+        }
+    }
+
+    /// The display, as X clients name it.
+    pub fn display(&self) -> &str {
+        &self.display
+    }
+
+    fn no_server(&self, why: String) -> DesktopError {
+        DesktopError::Server {
+            display: self.display.clone(),
+            why,
+        }
     }
 
     async fn start_server(&self) -> Result<Job, DesktopError> {
@@ -99,7 +143,18 @@ impl Desktop {
         }
         let screen = format!("{}x{}x24", self.size.width, self.size.height);
         // The server writes its display's number to descriptor 1 when clients can connect.
-        let command = [SERVER, DISPLAY, "-screen", "0", &screen, "-nolisten", "tcp", "-ac", "-displayfd", "1"];
+        let command = [
+            SERVER,
+            &self.display,
+            "-screen",
+            "0",
+            &screen,
+            "-nolisten",
+            "tcp",
+            "-ac",
+            "-displayfd",
+            "1",
+        ];
         let command = command.map(str::to_owned).to_vec();
         let (job, Output { mut stdout, stderr }) = self.jobs.start(command, &self.home, &[], None).await?;
         match timeout(START_TIME_MAX, read_some(&mut stdout)).await {
@@ -108,18 +163,21 @@ impl Desktop {
                 discard(stderr);
                 Ok(job)
             }
-            Ok(None) => Err(DesktopError::Server(last_line(stderr).await)),
+            Ok(None) => Err(self.no_server(last_line(stderr).await)),
             Err(_) => {
                 job.end(crate::job::wire::End::default()).await;
-                Err(DesktopError::Server(format!("no answer within {START_TIME_MAX:?}")))
+                Err(self.no_server(format!("no answer within {START_TIME_MAX:?}")))
             }
         }
     }
 }
 
-fn forget(output: Output) {
-    discard(output.stdout);
-    discard(output.stderr);
+/// Waits until the session says that it has painted, so that nobody's first picture is an empty screen. One that says
+/// nothing is shown as it is.
+async fn wait_for_picture(Output { mut stdout, stderr }: Output) {
+    let _ = timeout(FIRST_PICTURE_MAX, read_some(&mut stdout)).await;
+    discard(stdout);
+    discard(stderr);
 }
 
 async fn last_line(mut stderr: tokio::net::unix::pipe::Receiver) -> String {

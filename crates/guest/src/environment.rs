@@ -5,12 +5,14 @@ use crate::user::User;
 /// What a shell finds when the image names nothing else.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The desktop's display. Always set: the desktop starts when a display or a tool first needs it.
-pub const DISPLAY: &str = ":0";
-
 /// Variables for `user`: what the image set for the guest, then what names the account, then `extra`.
+///
+/// `display` is always named, also before there is an X server on it: one that starts later is found. `cpus` says how
+/// many processors the session has, where the machine has more.
 pub fn for_user(
     user: &User,
+    display: &str,
+    cpus: Option<u64>,
     inherited: impl Iterator<Item = (String, String)>,
     extra: &[(String, String)],
 ) -> Vec<(String, String)> {
@@ -22,6 +24,12 @@ pub fn for_user(
     set("PATH", PATH);
     set("LANG", "C.UTF-8");
     set("TERM", "dumb");
+    if let Some(cpus) = cpus {
+        // Programs count the machine's processors and would start a thread for each. `nproc` reads the first.
+        for name in ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHON_CPU_COUNT"] {
+            set(name, &cpus.to_string());
+        }
+    }
     for (name, value) in inherited {
         // The guest's own settings are nobody else's business.
         if !name.starts_with("BERTH_") && !name.is_empty() {
@@ -32,7 +40,7 @@ pub fn for_user(
     set("USER", &user.name);
     set("LOGNAME", &user.name);
     set("SHELL", "/bin/bash");
-    set("DISPLAY", DISPLAY);
+    set("DISPLAY", display);
     for (name, value) in extra {
         set(name, value);
     }
@@ -45,14 +53,29 @@ mod tests {
 
     #[test]
     fn the_call_wins_over_the_image_and_the_image_over_the_default() {
-        let user = User { name: "u".into(), uid: 1, gid: 1, groups: vec![1], home: "/home/u".into() };
+        let user = User {
+            name: "u".into(),
+            uid: 1,
+            gid: 1,
+            groups: vec![1],
+            home: "/home/u".into(),
+        };
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let inherited = [pair("LANG", "de"), pair("HOME", "/root"), pair("BERTH_USER", "x"), pair("A", "1")];
-        let variables = for_user(&user, inherited.into_iter(), &[pair("A", "2")]);
+        let inherited = [
+            pair("LANG", "de"),
+            pair("HOME", "/root"),
+            pair("BERTH_USER", "x"),
+            pair("A", "1"),
+        ];
+        let variables = for_user(&user, ":0", Some(2), inherited.into_iter(), &[pair("A", "2")]);
         let value = |name: &str| {
-            let mut found = variables.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
+            let mut found = variables
+                .iter()
+                .filter(|(known, _)| known == name)
+                .map(|(_, value)| value.as_str());
             (found.next(), found.next())
         };
+        assert_eq!(value("OMP_NUM_THREADS"), (Some("2"), None));
         assert_eq!(value("LANG"), (Some("de"), None));
         assert_eq!(value("HOME"), (Some("/home/u"), None));
         assert_eq!(value("A"), (Some("2"), None));

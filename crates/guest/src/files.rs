@@ -1,7 +1,8 @@
 //! Files of the session, always with the rights of its user.
 //!
-//! Work runs on a few threads that act as the user, so the kernel decides what is allowed; the guest's own threads never
-//! open a path that a caller names. Errors name the path here, so this and the tools use `std::fs`. Only plain files are read and written: a device or a pipe could block for ever.
+//! Work runs on a few threads that act as the user, so the kernel decides what is allowed; the guest's own threads
+//! never open a path that a caller names. Errors name the path here, so this and the tools use `std::fs`. Only plain
+//! files are read and written: a device or a pipe could block for ever.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -50,7 +51,8 @@ pub enum FileError {
     },
     /// More than one call returns.
     #[error(
-        "`{path}`: {bytes} bytes from `offset` are more than one call returns ({allowed}); read it in parts with `offset` and `length`"
+        "`{path}`: {bytes} bytes from `offset` are more than one call returns ({allowed}); read it in parts with \
+         `offset` and `length`"
     )]
     TooLarge {
         /// The path.
@@ -92,15 +94,19 @@ impl Files {
         for number in 0..THREADS {
             let (user, waiting) = (user.clone(), Arc::clone(&waiting));
             let (ready_to, ready) = sync_channel(1);
-            std::thread::Builder::new().name(format!("files-{number}")).spawn(move || {
-                let acting = user.act_in_this_thread();
-                let may_work = acting.is_ok();
-                // A thread without the user's rights must not touch a file.
-                if ready_to.send(acting).is_ok() && may_work {
-                    serve(&waiting);
-                }
-            })?;
-            ready.recv().map_err(|_| io::Error::other("a file thread did not start"))??;
+            std::thread::Builder::new()
+                .name(format!("files-{number}"))
+                .spawn(move || {
+                    let acting = user.act_in_this_thread();
+                    let may_work = acting.is_ok();
+                    // A thread without the user's rights must not touch a file.
+                    if ready_to.send(acting).is_ok() && may_work {
+                        serve(&waiting);
+                    }
+                })?;
+            ready
+                .recv()
+                .map_err(|_| io::Error::other("a file thread did not start"))??;
         }
         Ok(Self { work })
     }
@@ -152,17 +158,28 @@ pub fn failed(doing: &'static str, path: &Path, error: io::Error) -> FileError {
     match error.kind() {
         io::ErrorKind::NotFound => FileError::NotFound(path),
         io::ErrorKind::AlreadyExists => FileError::Exists(path),
-        _ => FileError::Io { doing, path, cause: error },
+        _ => FileError::Io {
+            doing,
+            path,
+            cause: error,
+        },
     }
 }
 
 /// Makes a directory and its parents.
 pub fn make_directory(path: &Path) -> Result<(), FileError> {
-    std::fs::DirBuilder::new().recursive(true).create(path).map_err(|error| match failed("create", path, error) {
-        // A directory would not have been an error.
-        FileError::Exists(path) => FileError::Kind { path, kind: "a file", wanted: "a directory" },
-        other => other,
-    })
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .create(path)
+        .map_err(|error| match failed("create", path, error) {
+            // A directory would not have been an error.
+            FileError::Exists(path) => FileError::Kind {
+                path,
+                kind: "a file",
+                wanted: "a directory",
+            },
+            other => other,
+        })
 }
 
 /// Opens a plain file without ever blocking.
@@ -171,12 +188,17 @@ pub fn open(path: &Path, options: &mut OpenOptions, doing: &'static str) -> Resu
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC).bits();
     let opened = options.custom_flags(i32::try_from(flags).unwrap_or(0)).open(path);
     let file = opened.map_err(|error| refused(path, &error).unwrap_or_else(|| failed(doing, path, error)))?;
-    let kind = file.metadata().map_err(|error| failed(doing, path, error))?.file_type();
+    let kind = file
+        .metadata()
+        .map_err(|error| failed(doing, path, error))?
+        .file_type();
     match kind_of(kind) {
         None => Ok(file),
-        Some(kind) => {
-            Err(FileError::Kind { path: path.display().to_string(), kind, wanted: "a plain file" })
-        }
+        Some(kind) => Err(FileError::Kind {
+            path: path.display().to_string(),
+            kind,
+            wanted: "a plain file",
+        }),
     }
 }
 
@@ -188,7 +210,11 @@ fn refused(path: &Path, error: &io::Error) -> Option<FileError> {
         return None;
     }
     let kind = kind_of(std::fs::metadata(path).ok()?.file_type())?;
-    Some(FileError::Kind { path: path.display().to_string(), kind, wanted: "a plain file" })
+    Some(FileError::Kind {
+        path: path.display().to_string(),
+        kind,
+        wanted: "a plain file",
+    })
 }
 
 fn kind_of(kind: std::fs::FileType) -> Option<&'static str> {

@@ -1,5 +1,5 @@
-//! Frames on a Unix stream socket: a length (u32, little endian), then that many bytes of JSON. Descriptors may ride on
-//! a frame's first byte.
+//! Frames on a Unix stream socket: a length (u32, little endian), then that many bytes of JSON. Descriptors may ride
+//! on a frame's first byte.
 //!
 //! The other end is code of the session or was started by it, so a length is checked before anything is kept.
 
@@ -9,7 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bytes::{Buf, BytesMut};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -52,7 +53,11 @@ pub struct Frames {
 impl Frames {
     /// Speaks on `stream`; a frame that comes in holds at most `bytes_max` bytes.
     pub fn new(stream: UnixStream, bytes_max: usize) -> Self {
-        Self { stream, received: BytesMut::new(), bytes_max }
+        Self {
+            stream,
+            received: BytesMut::new(),
+            bytes_max,
+        }
     }
 
     /// The next frame, or `None` when the peer is gone. Cancel safe: what was read stays here.
@@ -62,16 +67,25 @@ impl Frames {
                 return Ok(Some(frame));
             }
             if self.stream.read_buf(&mut self.received).await? == 0 {
-                return if self.received.is_empty() { Ok(None) } else { Err(FrameError::Cut) };
+                return if self.received.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(FrameError::Cut)
+                };
             }
         }
     }
 
     fn take_frame<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
-        let Some(head) = self.received.first_chunk::<4>() else { return Ok(None) };
+        let Some(head) = self.received.first_chunk::<4>() else {
+            return Ok(None);
+        };
         let length = u32::from_le_bytes(*head) as usize;
         if length > self.bytes_max {
-            return Err(FrameError::TooLong { got: length, allowed: self.bytes_max });
+            return Err(FrameError::TooLong {
+                got: length,
+                allowed: self.bytes_max,
+            });
         }
         if self.received.len() < 4 + length {
             self.received.reserve(4 + length - self.received.len());
@@ -101,7 +115,9 @@ impl Frames {
         let frame = encode(message)?;
         let sent = self
             .stream
-            .async_io(Interest::WRITABLE, || Ok(send_with_fds(self.stream.as_fd(), &frame, fds)?))
+            .async_io(Interest::WRITABLE, || {
+                Ok(send_with_fds(self.stream.as_fd(), &frame, fds)?)
+            })
             .await?;
         self.stream.write_all(&frame[sent..]).await?;
         Ok(())
@@ -112,8 +128,10 @@ fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
     let mut frame = vec![0; 4];
     serde_json::to_writer(&mut frame, message)?;
     let body = frame.len() - 4;
-    let length = u32::try_from(body)
-        .map_err(|_| FrameError::TooLong { got: body, allowed: u32::MAX as usize })?;
+    let length = u32::try_from(body).map_err(|_| FrameError::TooLong {
+        got: body,
+        allowed: u32::MAX as usize,
+    })?;
     frame[..4].copy_from_slice(&length.to_le_bytes());
     Ok(frame)
 }
@@ -137,7 +155,10 @@ pub fn read_first<T: DeserializeOwned>(
     read_exactly(socket, &mut head, &mut fds)?;
     let length = u32::from_le_bytes(head) as usize;
     if length > bytes_max {
-        return Err(FrameError::TooLong { got: length, allowed: bytes_max });
+        return Err(FrameError::TooLong {
+            got: length,
+            allowed: bytes_max,
+        });
     }
     let mut body = vec![0; length];
     read_exactly(socket, &mut body, &mut fds)?;
@@ -193,7 +214,13 @@ mod tests {
         let mut right = Frames::new(right, 100);
         left.write_all(&101_u32.to_le_bytes()).await.unwrap();
         let error = right.next::<String>().await.unwrap_err();
-        assert!(matches!(error, FrameError::TooLong { got: 101, allowed: 100 }));
+        assert!(matches!(
+            error,
+            FrameError::TooLong {
+                got: 101,
+                allowed: 100
+            }
+        ));
     }
 
     #[tokio::test]
@@ -202,7 +229,10 @@ mod tests {
         let mut right = Frames::new(right, 100);
         left.write_all(&[9, 0, 0, 0, b'"']).await.unwrap();
         drop(left);
-        assert!(matches!(right.next::<String>().await.unwrap_err(), FrameError::Cut));
+        assert!(matches!(
+            right.next::<String>().await.unwrap_err(),
+            FrameError::Cut
+        ));
     }
 
     #[tokio::test]

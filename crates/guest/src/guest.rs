@@ -22,9 +22,18 @@ use crate::view::Views;
 
 /// The Python driver, part of this binary. The first one is the program.
 const DRIVER: [(&str, &str); 3] = [
-    ("berth_driver.py", include_str!("../../../interpreters/python/berth_driver.py")),
-    ("berth_shell.py", include_str!("../../../interpreters/python/berth_shell.py")),
-    ("berth_wire.py", include_str!("../../../interpreters/python/berth_wire.py")),
+    (
+        "berth_driver.py",
+        include_str!("../../../interpreters/python/berth_driver.py"),
+    ),
+    (
+        "berth_shell.py",
+        include_str!("../../../interpreters/python/berth_shell.py"),
+    ),
+    (
+        "berth_wire.py",
+        include_str!("../../../interpreters/python/berth_wire.py"),
+    ),
 ];
 
 /// A running guest.
@@ -77,11 +86,18 @@ impl Guest {
     /// Builds a guest. Nothing of the session runs yet.
     pub fn new(settings: Settings) -> Result<Self, GuestError> {
         let user = User::find(settings.user.as_deref())?;
-        let home = if Path::new(&user.home).is_dir() { user.home.clone() } else { "/".to_owned() };
+        let home = if Path::new(&user.home).is_dir() {
+            user.home.clone()
+        } else {
+            "/".to_owned()
+        };
         let files = Files::new(&user).map_err(GuestError::Files)?;
-        let jobs = Jobs::new(user).map_err(GuestError::Binary)?;
+        let jobs = Jobs::new(user, &settings.display).map_err(GuestError::Binary)?;
         let folder = settings.run_dir.join("python");
-        let driver = place(&folder).map_err(|cause| GuestError::Driver { folder: folder.clone(), cause })?;
+        let driver = place(&folder).map_err(|cause| GuestError::Driver {
+            folder: folder.clone(),
+            cause,
+        })?;
         let python = Arc::new(Python::new(jobs.clone(), settings.python, driver, home.clone()));
         Ok(Self {
             clock: Clock::default(),
@@ -89,7 +105,12 @@ impl Guest {
             code: Code::new(Arc::clone(&python)),
             meter: Arc::default(),
             unfinished: Arc::default(),
-            desktop: Arc::new(Desktop::new(jobs.clone(), settings.screen, home.clone())),
+            desktop: Arc::new(Desktop::new(
+                jobs.clone(),
+                settings.display,
+                settings.screen,
+                home.clone(),
+            )),
             views: Arc::default(),
             python,
             home: home.into(),
@@ -118,7 +139,11 @@ fn place(folder: &Path) -> io::Result<PathBuf> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut file = fs_err::OpenOptions::new().write(true).create_new(true).mode(0o444).open(&path)?;
+        let mut file = fs_err::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o444)
+            .open(&path)?;
         io::Write::write_all(&mut file, source.as_bytes())?;
     }
     Ok(folder.join(DRIVER[0].0))

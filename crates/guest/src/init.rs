@@ -13,7 +13,9 @@ use crate::job::wire::Exit;
 
 /// Runs the daemon to its end and returns its exit code.
 pub fn run() -> io::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(supervise())
 }
 

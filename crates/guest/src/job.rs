@@ -1,5 +1,5 @@
-//! Programs of the session, each under a supervisor: a process of the guest's own binary (`berth-guest job`) that can kill
-//! everything the program started, and that outlives the call as long as something of it runs.
+//! Programs of the session, each under a supervisor: a process of the guest's own binary (`berth-guest job`) that can
+//! kill everything the program started, and that outlives the call as long as something of it runs.
 //!
 //! In: a [`Launch`]. Out: a [`Job`] with the program's output, its end, and a way to kill it. Start reading at
 //! [`Jobs::start`]; the other side is [`supervisor`].
@@ -11,12 +11,14 @@ pub mod wire;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::cgroup;
 use crate::environment;
 use crate::frames::{FrameError, Frames};
 use crate::user::User;
@@ -46,8 +48,21 @@ pub enum JobError {
 #[derive(Debug, Clone)]
 pub struct Jobs {
     user: User,
+    display: Arc<str>,
+    /// Where the session has fewer processors than the machine.
+    cpus: Option<u64>,
     /// The guest's own binary.
     binary: PathBuf,
+    /// Started ahead of time: a call does not wait for the start of its supervisor.
+    ready: Arc<Mutex<Option<Supervisor>>>,
+}
+
+/// A supervisor that has not been told what to start.
+#[derive(Debug)]
+struct Supervisor {
+    process: Child,
+    frames: Frames,
+    output: Output,
 }
 
 /// How a program ended.
@@ -91,9 +106,15 @@ struct Order {
 }
 
 impl Jobs {
-    /// Starts programs as `user` through the binary of this process.
-    pub fn new(user: User) -> Result<Self, std::io::Error> {
-        Ok(Self { user, binary: std::env::current_exe()? })
+    /// Starts programs as `user` through the binary of this process. `display` is where they find a desktop.
+    pub fn new(user: User, display: &str) -> Result<Self, std::io::Error> {
+        Ok(Self {
+            user,
+            display: display.into(),
+            cpus: cgroup::cpus_below_machine(),
+            binary: std::env::current_exe()?,
+            ready: Arc::default(),
+        })
     }
 
     /// The account that programs run as.
@@ -101,8 +122,8 @@ impl Jobs {
         &self.user
     }
 
-    /// Starts `command` in `directory` with the session's environment and `extra` variables. `stdin` becomes its standard
-    /// input; without it there is nothing to read.
+    /// Starts `command` in `directory` with the session's environment and `extra` variables. `stdin` becomes its
+    /// standard input; without it there is nothing to read.
     pub async fn start(
         &self,
         command: Vec<String>,
@@ -110,25 +131,42 @@ impl Jobs {
         extra: &[(String, String)],
         stdin: Option<OwnedFd>,
     ) -> Result<(Job, Output), JobError> {
-        let inherited =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let inherited = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         let launch = Launch {
             command,
-            environment: environment::for_user(&self.user, inherited, extra),
+            environment: environment::for_user(&self.user, &self.display, self.cpus, inherited, extra),
             directory: directory.to_owned(),
-            user: Account { uid: self.user.uid, gid: self.user.gid, groups: self.user.groups.clone() },
+            user: Account {
+                uid: self.user.uid,
+                gid: self.user.gid,
+                groups: self.user.groups.clone(),
+            },
         };
-        let (mut supervisor, mut frames, output) = self.spawn_supervisor().map_err(JobError::Spawn)?;
         let fds: Vec<_> = stdin.iter().map(AsFd::as_fd).collect();
-        let started = async {
-            frames.send_with(&ToJob::Start(launch), &fds).await?;
-            frames.next::<FromJob>().await
+        let order = ToJob::Start(launch);
+        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut supervisor = match ready {
+            Some(supervisor) => supervisor,
+            None => self.spawn_supervisor().map_err(JobError::Spawn)?,
         };
-        let pid = match started.await {
+        if supervisor.frames.send_with(&order, &fds).await.is_err() {
+            // The one that waited was killed. A new one gets one chance.
+            bury(supervisor.process);
+            supervisor = self.spawn_supervisor().map_err(JobError::Spawn)?;
+            supervisor.frames.send_with(&order, &fds).await?;
+        }
+        let Supervisor {
+            process,
+            mut frames,
+            output,
+        } = supervisor;
+        let started = frames.next::<FromJob>().await;
+        self.prepare_next();
+        let pid = match started {
             Ok(Some(FromJob::Started { pid })) => pid,
             other => {
-                // It ends by itself; somebody has to take its exit status.
-                tokio::spawn(async move { supervisor.wait().await });
+                bury(process);
                 return Err(match other {
                     Ok(Some(FromJob::Failed { message })) => JobError::Refused(message),
                     Ok(_) => JobError::Lost,
@@ -138,16 +176,45 @@ impl Jobs {
         };
         let (state_to, state) = watch::channel(State::Running);
         let (orders, orders_from) = mpsc::channel(ORDERS_MAX);
-        tokio::spawn(keep(supervisor, frames, state_to, orders_from));
+        tokio::spawn(keep(process, frames, state_to, orders_from));
         Ok((Job { pid, state, orders }, output))
     }
 
-    fn spawn_supervisor(&self) -> std::io::Result<(Child, Frames, Output)> {
+    /// Starts the supervisor of the next call.
+    fn prepare_next(&self) {
+        let jobs = self.clone();
+        tokio::spawn(async move {
+            let is_ready = || {
+                jobs.ready
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .is_some()
+            };
+            if is_ready() {
+                return;
+            }
+            // Out of processes: the next call tries again and says so.
+            let Ok(supervisor) = jobs.spawn_supervisor() else {
+                return;
+            };
+            let earlier = jobs
+                .ready
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .replace(supervisor);
+            if let Some(earlier) = earlier {
+                // Two calls at once; letting go of its connection ends it.
+                bury(earlier.process);
+            }
+        });
+    }
+
+    fn spawn_supervisor(&self) -> std::io::Result<Supervisor> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let (stdout, stdout_to) = output_pipe()?;
         let (stderr, stderr_to) = output_pipe()?;
-        let supervisor = Command::new(&self.binary)
+        let process = Command::new(&self.binary)
             .arg("job")
             .env_clear()
             .current_dir("/")
@@ -156,8 +223,17 @@ impl Jobs {
             .stderr(Stdio::from(stderr_to))
             .spawn()?;
         let frames = Frames::new(UnixStream::from_std(ours)?, FRAME_BYTES_MAX);
-        Ok((supervisor, frames, Output { stdout, stderr }))
+        Ok(Supervisor {
+            process,
+            frames,
+            output: Output { stdout, stderr },
+        })
     }
+}
+
+/// Takes the exit status of a supervisor that ends by itself.
+fn bury(mut process: Child) {
+    tokio::spawn(async move { process.wait().await });
 }
 
 /// A pipe for output: the guest's end does not block, the program's end does.

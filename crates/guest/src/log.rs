@@ -28,7 +28,10 @@ impl Write for DroppingStderr {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let stderr = rustix::stdio::stderr();
         let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
         if matches!(poll(&mut ready, Some(&now)), Ok(1)) && ready[0].revents().contains(PollFlags::OUT) {
             let _ = rustix::io::write(stderr, &line[..line.len().min(LINE_BYTES_MAX)]);
         }

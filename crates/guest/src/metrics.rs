@@ -56,7 +56,9 @@ impl Default for Meter {
             received_rate: 0.0,
             sent_rate: 0.0,
         };
-        Self { last: Mutex::new(first) }
+        Self {
+            last: Mutex::new(first),
+        }
     }
 }
 
@@ -87,10 +89,17 @@ impl Meter {
         let (received, sent) = network();
         let (at, cpu_ns) = (Instant::now(), cpu_ns());
         // A poisoned lock holds numbers that are as good as any.
-        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut last = self
+            .last
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let seconds = at.duration_since(last.at).as_secs_f64();
         if seconds < INTERVAL_S_MIN {
-            return Sample { received, sent, ..*last };
+            return Sample {
+                received,
+                sent,
+                ..*last
+            };
         }
         let rate = |now: u64, before: u64| as_f64(now.saturating_sub(before)) / seconds;
         let busy = rate(cpu_ns, last.cpu_ns) / 1e9 / as_f64(cpu_count);
@@ -123,10 +132,21 @@ fn cpu_ns() -> u64 {
 /// Busy time of all processors of the machine.
 fn machine_cpu_ns() -> Option<u64> {
     let stat = fs_err::read_to_string("/proc/stat").ok()?;
-    let fields: Vec<u64> =
-        stat.lines().next()?.split_ascii_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
+    let fields: Vec<u64> = stat
+        .lines()
+        .next()?
+        .split_ascii_whitespace()
+        .skip(1)
+        .filter_map(|field| field.parse().ok())
+        .collect();
     // user, nice, system, idle, iowait, irq, softirq, steal: idle and iowait are not work.
-    let busy: u64 = fields.iter().take(8).enumerate().filter(|(at, _)| !matches!(at, 3 | 4)).map(|(_, ticks)| ticks).sum();
+    let busy: u64 = fields
+        .iter()
+        .take(8)
+        .enumerate()
+        .filter(|(at, _)| !matches!(at, 3 | 4))
+        .map(|(_, ticks)| ticks)
+        .sum();
     Some(busy.saturating_mul(1_000_000_000 / rustix::param::clock_ticks_per_second().max(1)))
 }
 
@@ -134,7 +154,14 @@ fn machine_memory() -> (u64, u64) {
     let text = fs_err::read_to_string("/proc/meminfo").unwrap_or_default();
     let bytes = |name: &str| {
         text.lines()
-            .find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok())
+            .find_map(|line| {
+                line.strip_prefix(name)?
+                    .trim()
+                    .strip_suffix(" kB")?
+                    .trim()
+                    .parse::<u64>()
+                    .ok()
+            })
             .unwrap_or(0)
             * 1024
     };
@@ -146,7 +173,10 @@ fn machine_memory() -> (u64, u64) {
 fn disk() -> (u64, u64) {
     rustix::fs::statvfs("/").map_or((0, 0), |stat| {
         let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-        (bytes(stat.f_blocks), bytes(stat.f_blocks.saturating_sub(stat.f_bfree)))
+        (
+            bytes(stat.f_blocks),
+            bytes(stat.f_blocks.saturating_sub(stat.f_bfree)),
+        )
     })
 }
 
@@ -158,11 +188,16 @@ fn network() -> (u64, u64) {
 fn parse_network(text: &str) -> (u64, u64) {
     let mut sum = (0_u64, 0_u64);
     for line in text.lines().skip(2) {
-        let Some((name, numbers)) = line.split_once(':') else { continue };
+        let Some((name, numbers)) = line.split_once(':') else {
+            continue;
+        };
         if name.trim() == "lo" {
             continue;
         }
-        let numbers: Vec<u64> = numbers.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect();
+        let numbers: Vec<u64> = numbers
+            .split_ascii_whitespace()
+            .filter_map(|number| number.parse().ok())
+            .collect();
         sum.0 = sum.0.saturating_add(numbers.first().copied().unwrap_or(0));
         sum.1 = sum.1.saturating_add(numbers.get(8).copied().unwrap_or(0));
     }
@@ -175,7 +210,8 @@ mod tests {
 
     #[test]
     fn network_is_the_sum_without_the_loopback() {
-        let text = "Inter-| Receive\n face |bytes\n    lo: 9 1 0 0 0 0 0 0 9 1\n  eth0: 10 1 0 0 0 0 0 0 20 1\n eth1:5 0 0 0 0 0 0 0 6 0\n";
+        let text = "Inter-| Receive\n face |bytes\n    lo: 9 1 0 0 0 0 0 0 9 1\n  eth0: 10 1 0 0 0 0 0 0 20 1\n \
+                    eth1:5 0 0 0 0 0 0 0 6 0\n";
         assert_eq!(parse_network(text), (15, 26));
     }
 

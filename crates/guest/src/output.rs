@@ -51,7 +51,12 @@ pub struct Captured {
 impl Captured {
     /// Keeps at most `bytes_max` bytes.
     pub fn new(bytes_max: usize) -> Self {
-        Self { head: Vec::new(), tail: Vec::new(), half: bytes_max / 2, left_out: 0 }
+        Self {
+            head: Vec::new(),
+            tail: Vec::new(),
+            half: bytes_max / 2,
+            left_out: 0,
+        }
     }
 
     /// Takes the next bytes.
@@ -80,7 +85,12 @@ impl Captured {
             return into_lossy(self.head);
         }
         let end = self.head.len() - unfinished(&self.head);
-        let begin = self.tail.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80).count();
+        let begin = self
+            .tail
+            .iter()
+            .take(3)
+            .take_while(|byte| **byte & 0xC0 == 0x80)
+            .count();
         let left_out = self.left_out + (self.head.len() - end) as u64 + begin as u64;
         format!(
             "{}\n[berth: {left_out} bytes left out here; write long output to a file and read the part you need]\n{}",
@@ -181,7 +191,10 @@ mod tests {
         }
 
         #[test]
-        fn decoded_pieces_join_to_the_text(text in any::<String>(), cuts in proptest::collection::vec(1usize..5, 0..200)) {
+        fn decoded_pieces_join_to_the_text(
+            text in any::<String>(),
+            cuts in proptest::collection::vec(1usize..5, 0..200),
+        ) {
             let bytes = text.as_bytes();
             let (mut decoder, mut joined, mut at) = (Decoder::default(), String::new(), 0);
             for cut in cuts {

@@ -4,13 +4,13 @@ use std::io;
 use std::os::unix::net::UnixListener as BlockingListener;
 use std::time::Duration;
 
+use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::Json;
 use berth_guest_api as api;
 use http::StatusCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -108,11 +108,16 @@ async fn activity(State(guest): State<Guest>) -> Json<api::Activity> {
 
 async fn tool(State(guest): State<Guest>, Path(name): Path<String>, body: Bytes) -> Response {
     let Some(tool) = tools::find(&name) else {
-        let names: Vec<_> = tools::TABLE.iter().map(|entry| format!("`{}`", entry.spec.name)).collect();
-        let text = format!("tool `{name}` does not exist in this session; there are {}", names.join(", "));
+        let names: Vec<_> = tools::TABLE
+            .iter()
+            .map(|entry| format!("`{}`", entry.spec.name))
+            .collect();
+        let text = format!(
+            "tool `{name}` does not exist in this session; there are {}",
+            names.join(", ")
+        );
         return (StatusCode::NOT_FOUND, Json(api::ToolResult::error(text))).into_response();
     };
-    let _running = guest.clock.run();
     Json((tool.call)(body, guest).await).into_response()
 }
 

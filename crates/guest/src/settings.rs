@@ -8,6 +8,8 @@ pub const USER: &str = "BERTH_USER";
 pub const PYTHON: &str = "BERTH_PYTHON";
 /// Size of the desktop's screen in pixels, `WIDTHxHEIGHT`. Default: `1280x720`.
 pub const SCREEN: &str = "BERTH_SCREEN";
+/// The desktop's display. Default: `:0`; another one lets a guest run beside other X servers, outside of a sandbox.
+pub const DISPLAY: &str = "BERTH_DISPLAY";
 /// A folder for the guest's own files, which the session's user may read but not change. Default: `/run/berth`.
 pub const RUN_DIR: &str = "BERTH_RUN_DIR";
 /// What is logged, in the syntax of `tracing-subscriber`. Default: `info`.
@@ -22,6 +24,8 @@ pub struct Settings {
     pub python: Option<PathBuf>,
     /// [`SCREEN`].
     pub screen: ScreenSize,
+    /// [`DISPLAY`].
+    pub display: String,
     /// [`RUN_DIR`].
     pub run_dir: PathBuf,
 }
@@ -54,16 +58,39 @@ impl Settings {
             wrong.push(format!("`{RUN_DIR}` is a relative path; give an absolute one"));
         }
         let screen = match set(SCREEN) {
-            None => ScreenSize { width: 1280, height: 720 },
+            None => ScreenSize {
+                width: 1280,
+                height: 720,
+            },
             Some(text) => ScreenSize::parse(&text).unwrap_or_else(|| {
                 wrong.push(format!(
                     "`{SCREEN}` is `{text}`; allowed: WIDTHxHEIGHT, each from 320 to 7680, such as 1280x720"
                 ));
-                ScreenSize { width: 1280, height: 720 }
+                ScreenSize {
+                    width: 1280,
+                    height: 720,
+                }
             }),
         };
-        let settings = Self { user: set(USER), python, screen, run_dir };
-        if wrong.is_empty() { Ok(settings) } else { Err(SettingsError(wrong)) }
+        let display = set(DISPLAY).unwrap_or_else(|| ":0".into());
+        let number = display.strip_prefix(':');
+        if number.is_none_or(|number| number.parse::<u16>().is_err()) {
+            wrong.push(format!(
+                "`{DISPLAY}` is `{display}`; allowed: `:` and a number, such as `:0`"
+            ));
+        }
+        let settings = Self {
+            user: set(USER),
+            python,
+            screen,
+            display,
+            run_dir,
+        };
+        if wrong.is_empty() {
+            Ok(settings)
+        } else {
+            Err(SettingsError(wrong))
+        }
     }
 }
 
@@ -71,7 +98,10 @@ impl ScreenSize {
     fn parse(text: &str) -> Option<Self> {
         let (width, height) = text.split_once('x')?;
         let side = |text: &str| text.parse().ok().filter(|side| (320..=7680).contains(side));
-        Some(Self { width: side(width)?, height: side(height)? })
+        Some(Self {
+            width: side(width)?,
+            height: side(height)?,
+        })
     }
 }
 
@@ -80,20 +110,34 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
-        Settings::read(|name| pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned()))
+        Settings::read(|name| {
+            pairs
+                .iter()
+                .find(|pair| pair.0 == name)
+                .map(|pair| pair.1.to_owned())
+        })
     }
 
     #[test]
     fn nothing_is_required() {
         let settings = read(&[]).unwrap();
-        assert_eq!(settings.screen, ScreenSize { width: 1280, height: 720 });
+        assert_eq!(
+            settings.screen,
+            ScreenSize {
+                width: 1280,
+                height: 720
+            }
+        );
         assert_eq!(settings.run_dir, PathBuf::from("/run/berth"));
     }
 
     #[test]
     fn every_bad_setting_is_reported() {
-        let error = read(&[(SCREEN, "12x99999"), (PYTHON, "python3")]).unwrap_err();
-        assert_eq!(error.0.len(), 2);
-        assert!(error.to_string().contains("`BERTH_SCREEN` is `12x99999`"), "{error}");
+        let error = read(&[(SCREEN, "12x99999"), (PYTHON, "python3"), (DISPLAY, "host:0")]).unwrap_err();
+        assert_eq!(error.0.len(), 3);
+        assert!(
+            error.to_string().contains("`BERTH_SCREEN` is `12x99999`"),
+            "{error}"
+        );
     }
 }

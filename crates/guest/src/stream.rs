@@ -1,10 +1,10 @@
 //! The live stream of code runs: a WebSocket that carries output while the code still runs.
 //!
-//! A client sends an envelope with `method` `run_code`; it gets events (`stdout`, `stderr`, `result`, `error`) as they happen
-//! and one `end`. Several runs may be under way on one socket, told apart by their `invocationId`.
+//! A client sends an envelope with `method` `run_code`; it gets events (`stdout`, `stderr`, `result`, `error`) as
+//! they happen and one `end`. Several runs may be under way on one socket, told apart by their `invocationId`.
 //!
-//! Two tasks share a socket: one reads and never waits for code, so pings are answered at once; one writes. A client that
-//! goes away does not stop its runs: they end by themselves or by their timeout.
+//! Two tasks share a socket: one reads and never waits for code, so pings are answered at once; one writes. A client
+//! that goes away does not stop its runs: they end by themselves or by their timeout.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::code::{EVENTS_MAX, End, Event, Failure, Request, Shown};
+use crate::code::{EVENTS_MAX, End, Event, Failure, Request, Shown, TIMEOUT_S};
 use crate::guest::Guest;
 use crate::tools::text::Text;
 
@@ -59,12 +59,8 @@ struct Data<'a> {
 struct Params {
     code: Text,
     language: Text,
-    #[serde(rename = "timeoutS", alias = "timeout_s", default = "default_timeout_s")]
-    timeout_s: u64,
-}
-
-fn default_timeout_s() -> u64 {
-    60
+    #[serde(rename = "timeoutS", alias = "timeout_s")]
+    timeout_s: Option<u64>,
 }
 
 type Ids = Arc<Mutex<HashSet<String>>>;
@@ -96,19 +92,31 @@ pub async fn serve(socket: WebSocket, guest: Guest) {
 
 fn receive(text: &str, guest: &Guest, messages: &mpsc::Sender<Message>, ids: &Ids) {
     // Clients send `{"type":"ping"}` and expect no answer; what has no id cannot be answered at all.
-    let Ok(envelope) = serde_json::from_str::<Envelope<'_>>(text) else { return };
-    let Some(id) = envelope.invocation_id.map(|id| id.0) else { return };
+    let Ok(envelope) = serde_json::from_str::<Envelope<'_>>(text) else {
+        return;
+    };
+    let Some(id) = envelope.invocation_id.map(|id| id.0) else {
+        return;
+    };
     if id.is_empty() || id.len() > ID_BYTES_MAX {
         return;
     }
-    let data = envelope.data.and_then(|data| serde_json::from_str::<Data<'_>>(data.get()).ok());
+    let data = envelope
+        .data
+        .and_then(|data| serde_json::from_str::<Data<'_>>(data.get()).ok());
     let mut speaker = Speaker {
         id: id.clone(),
-        source: envelope.target.map_or_else(|| "wuying_codespace".into(), |target| target.0),
+        source: envelope
+            .target
+            .map_or_else(|| "wuying_codespace".into(), |target| target.0),
         sequence: 0,
         messages: messages.clone(),
     };
-    let Some(Data { method: Some(method), params }) = data else {
+    let Some(Data {
+        method: Some(method),
+        params,
+    }) = data
+    else {
         refuse(speaker, "data.method", "missing");
         return;
     };
@@ -147,12 +155,21 @@ fn receive(text: &str, guest: &Guest, messages: &mpsc::Sender<Message>, ids: &Id
 }
 
 fn request(params: Option<&RawValue>) -> Result<Request, Failure> {
-    let invalid = |value: String| Failure { name: "InvalidParameter".into(), value, traceback: String::new() };
+    let invalid = |value: String| Failure {
+        name: "InvalidParameter".into(),
+        value,
+        traceback: String::new(),
+    };
     let params = params.map_or("{}", RawValue::get);
     let mut parser = serde_json::Deserializer::from_str(params);
-    let params: Params =
-        serde_path_to_error::deserialize(&mut parser).map_err(|error| invalid(format!("`data.params`: {error}")))?;
-    Request::checked(params.code.0, &params.language.0, params.timeout_s).map_err(|error| invalid(error.to_string()))
+    let params: Params = serde_path_to_error::deserialize(&mut parser)
+        .map_err(|error| invalid(format!("`data.params`: {error}")))?;
+    Request::checked(
+        params.code.0,
+        &params.language.0,
+        params.timeout_s.unwrap_or(TIMEOUT_S),
+    )
+    .map_err(|error| invalid(error.to_string()))
 }
 
 /// A message that is no run: the client's stream fails with this.
@@ -184,7 +201,15 @@ async fn run(request: Request, guest: &Guest, speaker: &mut Speaker) {
     }
     match run.await {
         Ok(Ok(end)) => speaker.end(end).await,
-        Ok(Err(error)) => speaker.fail(Failure { name: "ExecutionError".into(), value: error.to_string(), traceback: String::new() }).await,
+        Ok(Err(error)) => {
+            speaker
+                .fail(Failure {
+                    name: "ExecutionError".into(),
+                    value: error.to_string(),
+                    traceback: String::new(),
+                })
+                .await
+        }
         Err(_) => tracing::error!("a streamed run broke"),
     }
 }
@@ -200,17 +225,25 @@ fn result(shown: &Shown) -> Value {
     for (name, value) in text_first.chain(others) {
         let bytes = name.len() + value.get().len() + 16;
         if bytes > left {
-            notes.push(format!("[{name} left out: {bytes} bytes are more than a streamed result can carry]"));
+            notes.push(format!(
+                "[{name} left out: {bytes} bytes are more than a streamed result can carry]"
+            ));
             continue;
         }
         left -= bytes;
-        let Ok(value) = serde_json::from_str(value.get()) else { continue };
+        let Ok(value) = serde_json::from_str(value.get()) else {
+            continue;
+        };
         mime.insert(name.clone(), value);
     }
     if !notes.is_empty() {
         let text = mime.get("text/plain").and_then(Value::as_str).unwrap_or_default();
         // Names come from the code; a thousand long ones are not worth a message.
-        let text: String = format!("{text}\n{}", notes.join("\n")).trim_start().chars().take(100_000).collect();
+        let text: String = format!("{text}\n{}", notes.join("\n"))
+            .trim_start()
+            .chars()
+            .take(100_000)
+            .collect();
         mime.insert("text/plain".into(), text.into());
     }
     json!({ "isMainResult": shown.is_main, "mime": mime })
@@ -231,7 +264,8 @@ impl Speaker {
         data["method"] = "run_code".into();
         data["mode"] = "stream".into();
         data["seq"] = self.sequence.into();
-        let message = json!({ "invocationId": self.id, "source": self.source, "target": "SDK", "data": data });
+        let message =
+            json!({ "invocationId": self.id, "source": self.source, "target": "SDK", "data": data });
         let text = message.to_string();
         debug_assert!(text.len() < 1 << 20, "{} bytes", text.len());
         self.messages.send(Message::Text(text.into())).await.is_ok()
@@ -253,7 +287,12 @@ impl Speaker {
     }
 
     async fn fail(&mut self, failure: Failure) {
-        self.end(End { execution_count: None, seconds: 0.0, error: Some(failure) }).await;
+        self.end(End {
+            execution_count: None,
+            seconds: 0.0,
+            error: Some(failure),
+        })
+        .await;
     }
 
     /// Both an error event and the end: clients take the class from one and the message from the other.
@@ -323,7 +362,8 @@ mod tests {
 
     #[test]
     fn a_bad_request_names_the_field() {
-        let params = RawValue::from_string(r#"{"code":"1","language":"python","timeoutS":"x"}"#.into()).unwrap();
+        let params =
+            RawValue::from_string(r#"{"code":"1","language":"python","timeoutS":"x"}"#.into()).unwrap();
         let failure = request(Some(&params)).unwrap_err();
         assert!(failure.value.contains("timeoutS"), "{}", failure.value);
     }

@@ -106,7 +106,11 @@ pub static TABLE: [Entry; 8] = [
 ];
 
 const fn entry<T: Tool>() -> Entry {
-    Entry { spec: T::SPEC, schema: schema::<T>, call: |body, guest| Box::pin(call::<T>(body, guest)) }
+    Entry {
+        spec: T::SPEC,
+        schema: schema::<T>,
+        call: |body, guest| Box::pin(call::<T>(body, guest)),
+    }
 }
 
 /// The tool named `name`.
@@ -138,8 +142,26 @@ fn schema<T: Tool>() -> Value {
         members.entry("type").or_insert_with(|| json!("object"));
         members.entry("properties").or_insert_with(|| json!({}));
         members.entry("required").or_insert_with(|| json!([]));
+        let properties = members.get_mut("properties").and_then(Value::as_object_mut);
+        properties
+            .into_iter()
+            .flat_map(|properties| properties.values_mut())
+            .for_each(simplify);
     }
     schema
+}
+
+/// What is not required may be absent; that it may also be null, and how many bits a number has, only distracts.
+fn simplify(property: &mut Value) {
+    let Value::Object(members) = property else { return };
+    members.remove("format");
+    if let Some(Value::Array(kinds)) = members.get("type")
+        && let [kind, Value::String(null)] = &kinds[..]
+        && null == "null"
+    {
+        let kind = kind.clone();
+        members.insert("type".into(), kind);
+    }
 }
 
 async fn call<T: Tool>(body: Bytes, guest: Guest) -> ToolResult {
@@ -150,7 +172,12 @@ async fn call<T: Tool>(body: Bytes, guest: Guest) -> ToolResult {
     };
     drop(body);
     // On a task of its own: a caller that hangs up does not stop what it began half way.
-    match tokio::spawn(T::run(args, guest)).await {
+    let running = guest.clock.run();
+    let work = async move {
+        let _running = running;
+        T::run(args, guest).await
+    };
+    match tokio::spawn(work).await {
         Ok(Ok(result)) => result,
         Ok(Err(error)) => ToolResult::error(error.to_string()),
         Err(error) => {
@@ -162,7 +189,11 @@ async fn call<T: Tool>(body: Bytes, guest: Guest) -> ToolResult {
 
 fn parse<T: DeserializeOwned>(tool: &'static str, body: &[u8]) -> Result<T, ToolError> {
     // No body at all is how some clients say "no arguments".
-    let body = if body.iter().all(u8::is_ascii_whitespace) { b"{}" } else { body };
+    let body = if body.iter().all(u8::is_ascii_whitespace) {
+        b"{}"
+    } else {
+        body
+    };
     let problem = |problem: String| ToolError::Arguments { tool, problem };
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(problem("not a JSON object".into()));
@@ -171,7 +202,11 @@ fn parse<T: DeserializeOwned>(tool: &'static str, body: &[u8]) -> Result<T, Tool
     let args = serde_path_to_error::deserialize(&mut parser).map_err(|error| {
         let path = error.path().to_string();
         // A missing field and broken JSON have no place of their own.
-        if path == "." { problem(error.inner().to_string()) } else { problem(format!("`{path}`: {}", error.inner())) }
+        if path == "." {
+            problem(error.inner().to_string())
+        } else {
+            problem(format!("`{path}`: {}", error.inner()))
+        }
     })?;
     parser.end().map_err(|error| problem(error.to_string()))?;
     Ok(args)
@@ -200,7 +235,11 @@ mod tests {
 
     #[test]
     fn a_bad_argument_is_named() {
-        assert!(problem("{}").contains("missing field `path`"), "{}", problem("{}"));
+        assert!(
+            problem("{}").contains("missing field `path`"),
+            "{}",
+            problem("{}")
+        );
         let text = problem(r#"{"path":"/","count":"x"}"#);
         assert!(text.contains("`count`") && text.contains("\"x\""), "{text}");
         assert!(problem("[]").contains("not a JSON object"));
@@ -232,10 +271,22 @@ mod tests {
 
     #[test]
     fn the_catalogue_of_arguments_is_this() {
-        let of = |name: &str| specs().into_iter().find(|spec| spec.name == name).unwrap().input_schema;
+        let of = |name: &str| {
+            specs()
+                .into_iter()
+                .find(|spec| spec.name == name)
+                .unwrap()
+                .input_schema
+        };
         assert_eq!(of("shell")["required"], json!(["command"]));
         assert_eq!(of("run_code")["required"], json!(["code", "language"]));
         assert_eq!(of("get_metrics")["required"], json!([]));
         assert_eq!(of("shell")["properties"]["command"]["type"], "string");
+        assert_eq!(of("shell")["properties"]["timeout_ms"]["type"], "integer");
+        assert_eq!(of("shell")["properties"]["envs"]["type"], "object");
+        assert_eq!(
+            of("write_file")["properties"]["mode"]["enum"],
+            json!(["overwrite", "append", "create_new"])
+        );
     }
 }

@@ -53,7 +53,11 @@ impl User {
         if let Some(name) = wanted {
             let user = named(name).ok_or_else(|| UserError::Unknown(name.into()))?;
             if own != 0 && own != user.uid {
-                return Err(UserError::NotAllowed { name: user.name, uid: user.uid, own });
+                return Err(UserError::NotAllowed {
+                    name: user.name,
+                    uid: user.uid,
+                    own,
+                });
             }
             return Ok(user);
         }
@@ -61,13 +65,15 @@ impl User {
             return named("user").ok_or_else(|| UserError::Unknown("user".into()));
         }
         let own_id = own.to_string();
-        Ok(passwd_entry(&passwd, &groups, |entry| entry[2] == own_id).unwrap_or_else(|| Self {
-            name: own_id.clone(),
-            uid: own,
-            gid: getegid().as_raw(),
-            groups: vec![getegid().as_raw()],
-            home: "/".into(),
-        }))
+        Ok(
+            passwd_entry(&passwd, &groups, |entry| entry[2] == own_id).unwrap_or_else(|| Self {
+                name: own_id.clone(),
+                uid: own,
+                gid: getegid().as_raw(),
+                groups: vec![getegid().as_raw()],
+                home: "/".into(),
+            }),
+        )
     }
 
     /// Whether work needs no change of identity.
@@ -115,7 +121,10 @@ pub struct Names {
 impl Names {
     /// Reads the account files as they are now.
     pub fn load() -> Self {
-        Self { passwd: account_file("/etc/passwd"), groups: account_file("/etc/group") }
+        Self {
+            passwd: account_file("/etc/passwd"),
+            groups: account_file("/etc/group"),
+        }
     }
 
     /// The login name of `uid`.
@@ -147,13 +156,21 @@ fn passwd_entry(passwd: &str, groups: &str, wanted: impl Fn(&[&str]) -> bool) ->
     let mut all = vec![gid];
     for line in groups.lines() {
         let mut group = line.split(':').skip(2);
-        let (Some(id), Some(members)) = (group.next(), group.next()) else { continue };
+        let (Some(id), Some(members)) = (group.next(), group.next()) else {
+            continue;
+        };
         let Ok(id) = id.parse() else { continue };
         if members.split(',').any(|member| member == name) && !all.contains(&id) {
             all.push(id);
         }
     }
-    Some(User { name: name.into(), uid: fields[2].parse().ok()?, gid, groups: all, home: fields[5].into() })
+    Some(User {
+        name: name.into(),
+        uid: fields[2].parse().ok()?,
+        gid,
+        groups: all,
+        home: fields[5].into(),
+    })
 }
 
 fn name_of(file: &str, id: u32) -> String {
@@ -175,7 +192,10 @@ mod tests {
     #[test]
     fn an_account_has_its_supplementary_groups() {
         let user = passwd_entry(PASSWD, GROUPS, |entry| entry[0] == "user").unwrap();
-        assert_eq!((user.uid, user.gid, user.home.as_str()), (1000, 1001, "/home/user"));
+        assert_eq!(
+            (user.uid, user.gid, user.home.as_str()),
+            (1000, 1001, "/home/user")
+        );
         assert_eq!(user.groups, [1001, 27, 29]);
     }
 

@@ -6,7 +6,6 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::sync::Mutex;
 
 use crate::desktop::DesktopError;
-use crate::environment::DISPLAY;
 use crate::guest::Guest;
 
 /// Longest message of a page; input is small.
@@ -51,10 +50,24 @@ impl Views {
         {
             return Ok(screen.clone());
         }
-        let opened = tokio::task::spawn_blocking(|| Screen::open(DISPLAY)).await.map_err(|_| ViewError::Lost)??;
+        let (generation, opened) = match connect(guest).await {
+            Ok(opened) => (generation, opened),
+            // A server that has just died is taken for alive until the news of its end has come.
+            Err(error) if guest.desktop.has_ended(generation).await => {
+                tracing::debug!(%error, "the X server had ended");
+                (guest.desktop.ensure().await?, connect(guest).await?)
+            }
+            Err(error) => return Err(error),
+        };
         *screen = Some((generation, opened.clone()));
         Ok(opened)
     }
+}
+
+async fn connect(guest: &Guest) -> Result<Screen, ViewError> {
+    let display = guest.desktop.display().to_owned();
+    let opened = tokio::task::spawn_blocking(move || Screen::open(&display)).await;
+    Ok(opened.map_err(|_| ViewError::Lost)??)
 }
 
 /// Serves one page until it goes or the capture ends.
@@ -72,15 +85,17 @@ pub async fn serve(mut socket: WebSocket, guest: Guest) {
     };
     let viewer = screen.attach();
     let (mut to_page, mut from_page) = socket.split();
+    let mut shown = false;
     let last = loop {
         tokio::select! {
             message = viewer.next() => match message {
                 Some(bytes) => {
+                    shown = true;
                     if to_page.send(Message::Binary(bytes)).await.is_err() {
                         return;
                     }
                 }
-                None if screen.is_closed() => {
+                None if shown || screen.is_closed() => {
                     break close(CLOSE_FAILED, "the desktop has ended; reconnect to start it again");
                 }
                 None => break close(CLOSE_BUSY, "this desktop has as many viewers as it can show"),
@@ -105,5 +120,8 @@ pub async fn serve(mut socket: WebSocket, guest: Guest) {
 
 fn close(code: u16, reason: &str) -> Message {
     let reason = reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned();
-    Message::Close(Some(CloseFrame { code, reason: reason.into() }))
+    Message::Close(Some(CloseFrame {
+        code,
+        reason: reason.into(),
+    }))
 }

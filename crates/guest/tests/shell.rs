@@ -1,5 +1,7 @@
 //! `shell` through a real guest: output, directories, variables, time limits, processes that try to get away.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::time::Duration;
@@ -10,15 +12,29 @@ use support::TestGuest;
 #[tokio::test]
 async fn output_and_exit_code_come_back() {
     let guest = TestGuest::start();
-    let answer = guest.call("shell", json!({ "command": "echo out; echo err >&2" })).await;
+    let answer = guest
+        .call("shell", json!({ "command": "echo out; echo err >&2" }))
+        .await;
     assert!(!answer.is_error);
     let json = answer.json();
-    assert_eq!((&json["stdout"], &json["stderr"]), (&json!("out\n"), &json!("err\n")));
+    assert_eq!(
+        (&json["stdout"], &json["stderr"]),
+        (&json!("out\n"), &json!("err\n"))
+    );
     assert_eq!((&json["exit_code"], &json["traceId"]), (&json!(0), &json!("")));
 
-    let answer = guest.call("shell", json!({ "command": "echo bad >&2; exit 7" })).await;
+    let answer = guest
+        .call("shell", json!({ "command": "echo bad >&2; exit 7" }))
+        .await;
     assert!(answer.is_error);
-    assert_eq!((&answer.json()["exit_code"], &answer.json()["stderr"]), (&json!(7), &json!("bad\n")));
+    assert_eq!(
+        (&answer.json()["exit_code"], &answer.json()["stderr"]),
+        (&json!(7), &json!("bad\n"))
+    );
+
+    // What is null is absent.
+    let nothing = json!({ "command": "true", "timeout_ms": null, "cwd": null, "envs": null });
+    assert!(!guest.call("shell", nothing).await.is_error);
 
     let answer = guest.call("shell", json!({ "command": "kill -9 $$" })).await;
     assert_eq!(answer.json()["exit_code"], 137);
@@ -31,7 +47,10 @@ async fn a_directory_and_variables_are_taken_as_they_are() {
     guest.call("create_directory", json!({ "path": folder })).await;
     let hostile = "a'b\"; rm -rf /; $(id)";
     let answer = guest
-        .call("shell", json!({ "command": "pwd; printf %s \"$V\"", "cwd": folder, "envs": { "V": hostile } }))
+        .call(
+            "shell",
+            json!({ "command": "pwd; printf %s \"$V\"", "cwd": folder, "envs": { "V": hostile } }),
+        )
         .await;
     assert_eq!(answer.json()["stdout"], format!("{folder}\n{hostile}"));
 }
@@ -39,11 +58,16 @@ async fn a_directory_and_variables_are_taken_as_they_are() {
 #[tokio::test]
 async fn work_is_done_as_the_session_user_with_its_groups() {
     let guest = TestGuest::start();
-    let seen = guest.shell("id -u; id -G; grep NoNewPrivs /proc/self/status; cat /proc/self/oom_score_adj").await;
+    let seen = guest
+        .shell("id -u; id -G; grep NoNewPrivs /proc/self/status; cat /proc/self/oom_score_adj")
+        .await;
     let own = rustix::process::geteuid();
     if own.is_root() {
         assert!(!seen.starts_with("0\n"), "{seen}");
-        assert!(!seen.lines().nth(1).unwrap().split(' ').any(|gid| gid == "0"), "{seen}");
+        assert!(
+            !seen.lines().nth(1).unwrap().split(' ').any(|gid| gid == "0"),
+            "{seen}"
+        );
     } else {
         assert!(seen.starts_with(&format!("{}\n", own.as_raw())), "{seen}");
     }
@@ -59,13 +83,31 @@ async fn bad_arguments_name_field_and_what_is_allowed() {
     for (arguments, wanted) in [
         (json!({}), "missing field `command`"),
         (json!({ "command": " " }), "`command` is empty"),
-        (json!({ "command": "true", "timeout_ms": 0 }), "`timeout_ms` is 0; allowed: 1 to"),
-        (json!({ "command": "true", "timeout_ms": "soon" }), "`timeout_ms`: invalid type"),
-        (json!({ "command": "true", "cwd": "tmp" }), "`cwd` is `tmp`; allowed: an absolute path"),
-        (json!({ "command": "true", "cwd": "/nonexistent" }), "`/nonexistent` not found"),
-        (json!({ "command": "true", "cwd": "/etc/passwd" }), "`/etc/passwd` is a file, not a directory"),
+        (
+            json!({ "command": "true", "timeout_ms": 0 }),
+            "`timeout_ms` is 0; allowed: 1 to",
+        ),
+        (
+            json!({ "command": "true", "timeout_ms": "soon" }),
+            "`timeout_ms`: invalid type",
+        ),
+        (
+            json!({ "command": "true", "cwd": "tmp" }),
+            "`cwd` is `tmp`; allowed: an absolute path",
+        ),
+        (
+            json!({ "command": "true", "cwd": "/nonexistent" }),
+            "`/nonexistent` not found",
+        ),
+        (
+            json!({ "command": "true", "cwd": "/etc/passwd" }),
+            "`/etc/passwd` is a file, not a directory",
+        ),
         (json!({ "command": "true", "envs": { "A=B": "x" } }), "`envs`"),
-        (json!({ "command": "true", "envs": { "A": 1 } }), "`envs.A`: invalid type"),
+        (
+            json!({ "command": "true", "envs": { "A": 1 } }),
+            "`envs.A`: invalid type",
+        ),
         (json!({ "command": "x".repeat(200_000) }), "200000 bytes long"),
     ] {
         let answer = guest.call("shell", arguments.clone()).await;
@@ -78,13 +120,22 @@ async fn bad_arguments_name_field_and_what_is_allowed() {
 async fn a_timeout_kills_and_keeps_what_was_written() {
     let guest = TestGuest::start();
     let answer = guest
-        .call("shell", json!({ "command": "echo before; echo bad >&2; sleep 1000; echo after", "timeout_ms": 300 }))
+        .call(
+            "shell",
+            json!({ "command": "echo before; echo bad >&2; sleep 1000; echo after", "timeout_ms": 300 }),
+        )
         .await;
     assert!(answer.is_error);
     let json = answer.json();
-    assert_eq!((&json["stdout"], &json["exit_code"]), (&json!("before\n"), &json!(124)));
+    assert_eq!(
+        (&json["stdout"], &json["exit_code"]),
+        (&json!("before\n"), &json!(124))
+    );
     let stderr = json["stderr"].as_str().unwrap();
-    assert!(stderr.starts_with("bad\ncommand timed out after 300 ms and was killed"), "{stderr}");
+    assert!(
+        stderr.starts_with("bad\ncommand timed out after 300 ms and was killed"),
+        "{stderr}"
+    );
 }
 
 #[tokio::test]
@@ -100,11 +151,16 @@ async fn a_timeout_reaches_daemons_that_left_their_family() {
         b = guest.path("b"),
         c = guest.path("c"),
     );
-    let answer = guest.call("shell", json!({ "command": command, "timeout_ms": 3000 })).await;
+    let answer = guest
+        .call("shell", json!({ "command": command, "timeout_ms": 3000 }))
+        .await;
     assert_eq!(answer.json()["stdout"], "ready\n", "{}", answer.text);
     for file in ["a", "b", "c"] {
-        let pid = std::fs::read_to_string(guest.folder().join(file)).unwrap();
-        assert!(!std::path::Path::new(&format!("/proc/{}", pid.trim())).exists(), "{file} lives");
+        let pid = fs_err::read_to_string(guest.folder().join(file)).unwrap();
+        assert!(
+            !std::path::Path::new(&format!("/proc/{}", pid.trim())).exists(),
+            "{file} lives"
+        );
     }
 }
 
@@ -113,12 +169,16 @@ async fn a_timeout_ends_a_fork_bomb() {
     let guest = TestGuest::start();
     let marker = guest.path("bomb");
     // Grows without end, slowly enough for a machine that others use as well.
-    std::fs::write(&marker, "#!/bin/bash\nsleep 0.02\n\"$0\" & \"$0\" & sleep 100\n").unwrap();
+    fs_err::write(&marker, "#!/bin/bash\nsleep 0.02\n\"$0\" & \"$0\" & sleep 100\n").unwrap();
     guest.shell(&format!("chmod +x {marker} 2>/dev/null; true")).await;
     let command = format!("ulimit -u 400; bash {marker} & sleep 1000");
-    let answer = guest.call("shell", json!({ "command": command, "timeout_ms": 400 })).await;
+    let answer = guest
+        .call("shell", json!({ "command": command, "timeout_ms": 400 }))
+        .await;
     assert!(answer.text.contains("timed out"), "{}", answer.text);
-    let left = guest.shell(&format!("pgrep -fc '^/?[^ ]*bash {marker}' || true")).await;
+    let left = guest
+        .shell(&format!("pgrep -fc '^/?[^ ]*bash {marker}' || true"))
+        .await;
     assert_eq!(left.trim(), "0");
 }
 
@@ -127,12 +187,18 @@ async fn background_work_holds_no_call_open_and_goes_on() {
     let guest = TestGuest::start();
     let file = guest.path("proof");
     // Holds both outputs of the call, and writes to them after the call has ended.
-    let command = format!("nohup bash -c 'sleep 0.3; echo late; echo late >&2; echo done > {file}' & echo $!");
+    let command =
+        format!("nohup bash -c 'sleep 0.3; echo late; echo late >&2; echo done > {file}' & echo $!");
     let call = guest.call("shell", json!({ "command": command, "timeout_ms": 60_000 }));
     let answer = tokio::time::timeout(Duration::from_secs(20), call).await.unwrap();
     let pid: u32 = answer.json()["stdout"].as_str().unwrap().trim().parse().unwrap();
-    assert!(std::path::Path::new(&format!("/proc/{pid}")).exists(), "it was killed with the call");
-    guest.shell(&format!("until [ -s {file} ]; do sleep 0.02; done")).await;
+    assert!(
+        std::path::Path::new(&format!("/proc/{pid}")).exists(),
+        "it was killed with the call"
+    );
+    guest
+        .shell(&format!("until [ -s {file} ]; do sleep 0.02; done"))
+        .await;
 }
 
 #[tokio::test]
@@ -148,7 +214,10 @@ async fn the_supervisor_cannot_be_signalled_by_its_program() {
 async fn long_output_loses_its_middle_and_says_so() {
     let guest = TestGuest::start();
     let answer = guest
-        .call("shell", json!({ "command": "echo first; yes 0123456789 | head -c 30000000; echo last", "timeout_ms": 60_000 }))
+        .call(
+            "shell",
+            json!({ "command": "echo first; yes 0123456789 | head -c 30000000; echo last" }),
+        )
         .await;
     let json = answer.json();
     let stdout = json["stdout"].as_str().unwrap();
@@ -160,7 +229,10 @@ async fn long_output_loses_its_middle_and_says_so() {
 #[tokio::test]
 async fn bytes_that_are_no_text_become_replacement_characters() {
     let guest = TestGuest::start();
-    assert_eq!(guest.shell("printf 'a\\377b\\xe2\\x82\\xac'").await, "a\u{FFFD}b€");
+    assert_eq!(
+        guest.shell("printf 'a\\377b\\xe2\\x82\\xac'").await,
+        "a\u{FFFD}b€"
+    );
 }
 
 #[tokio::test]

@@ -1,16 +1,17 @@
 //! One Python interpreter: its channel, its two outputs, and the task that keeps all three in order.
 //!
-//! Output and results come on different ways. The driver writes output before it sends a result, so the task empties both
-//! pipes before it passes a result or the end of a run on; the driver then waits until the result has passed. So what a
-//! reader sees is the order in which things happened.
+//! Output and results come on different ways. The driver writes output before it sends a result, so the task empties
+//! both pipes before it passes a result or the end of a run on; the driver then waits until the result has passed. So
+//! what a reader sees is the order in which things happened.
 //!
-//! Between runs the task goes on reading, so that a server which the code left in the background never blocks on a full
-//! pipe; what it writes then is forgotten.
+//! Between runs the task goes on reading, so that a server which the code left in the background never blocks on a
+//! full pipe; what it writes then is forgotten.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
@@ -18,17 +19,18 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::wire::{FromInterpreter, ToInterpreter};
 pub(super) use super::wire::FRAME_BYTES_MAX;
+use super::wire::{FromInterpreter, ToInterpreter};
 use super::zygote::Zygote;
 use super::{End, Event, Failure};
 use crate::cgroup;
 use crate::frames::{FrameError, Frames};
-use crate::job::wire::Exit;
 use crate::job::Output;
+use crate::job::wire::Exit;
 use crate::output::{Decoder, discard, read_now, read_some};
 
-/// A piece that does not end its line waits this long for the rest of it: `print` writes a text and its line end apart.
+/// A piece that does not end its line waits this long for the rest of it: `print` writes a text and its line end
+/// apart.
 const LINE_PATIENCE: Duration = Duration::from_millis(5);
 
 /// Text of each output that one run may produce; then the rest is dropped and said to be.
@@ -48,11 +50,22 @@ pub(super) struct Interpreter {
 /// A run to begin.
 #[derive(Debug)]
 pub(super) struct Start {
-    pub(super) code: String,
+    pub(super) code: Arc<str>,
     pub(super) events: mpsc::Sender<Event>,
     /// Stops the passing on of events, when nobody reads them and the run must end.
     pub(super) give_up: CancellationToken,
-    pub(super) done: oneshot::Sender<Result<End, Lost>>,
+    pub(super) done: oneshot::Sender<Outcome>,
+}
+
+/// What became of a run.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It ended.
+    Ended(End),
+    /// Its interpreter ended first.
+    Lost(Lost),
+    /// The interpreter was gone before the run reached it: another one may take it.
+    NotBegun,
 }
 
 /// The interpreter ended in the middle of a run.
@@ -75,7 +88,8 @@ impl Interpreter {
         let task = Task {
             pid,
             frames: Frames::new(stream, FRAME_BYTES_MAX),
-            // A pidfd can be polled like a pipe, and this is the safe way to have it polled. Nothing is ever read from it.
+            // A pidfd can be polled like a pipe, and this is the safe way to have it polled. Nothing is ever read
+            // from it.
             death: pipe::Receiver::from_owned_fd_unchecked(process.try_clone()?)?,
             stdout: Pipe::new(output.stdout),
             stderr: Pipe::new(output.stderr),
@@ -85,7 +99,12 @@ impl Interpreter {
             runs: 0,
         };
         tokio::spawn(task.serve());
-        Ok(Self { pid, zygote, process, starts })
+        Ok(Self {
+            pid,
+            zygote,
+            process,
+            starts,
+        })
     }
 
     /// Whether it can take a run.
@@ -93,9 +112,9 @@ impl Interpreter {
         !self.starts.is_closed()
     }
 
-    /// Begins a run. An error means that the interpreter is gone, and hands the run back.
-    pub(super) async fn start(&self, start: Start) -> Result<(), Start> {
-        self.starts.send(start).await.map_err(|error| error.0)
+    /// Begins a run. False when the interpreter is gone.
+    pub(super) async fn start(&self, start: Start) -> bool {
+        self.starts.send(start).await.is_ok()
     }
 
     /// Sends a signal to exactly this process.
@@ -122,7 +141,7 @@ struct Current {
     id: u64,
     events: mpsc::Sender<Event>,
     give_up: CancellationToken,
-    done: oneshot::Sender<Result<End, Lost>>,
+    done: oneshot::Sender<Outcome>,
     oom_kills: Option<u64>,
 }
 
@@ -177,8 +196,19 @@ impl Task {
         self.stdout.forget();
         self.stderr.forget();
         self.runs += 1;
-        let message = ToInterpreter::Run { id: self.runs, code: &start.code };
-        let sent = self.frames.send(&message).await;
+        let message = ToInterpreter::Run {
+            id: self.runs,
+            code: &start.code,
+        };
+        // Killed between two runs, it is still listened to for a moment. Nothing was run then.
+        if self.has_ended() {
+            let _ = start.done.send(Outcome::NotBegun);
+            return Ok(());
+        }
+        if let Err(error) = self.frames.send(&message).await {
+            let _ = start.done.send(Outcome::NotBegun);
+            return Err(error);
+        }
         self.current = Some(Current {
             id: self.runs,
             events: start.events,
@@ -186,7 +216,17 @@ impl Task {
             done: start.done,
             oom_kills: cgroup::oom_kills(),
         });
-        sent
+        Ok(())
+    }
+
+    /// Asks the kernel: news of an end may not have come up yet.
+    fn has_ended(&self) -> bool {
+        let mut handle = [PollFd::new(&self.death, PollFlags::IN)];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        !matches!(poll(&mut handle, Some(&now)), Ok(0))
     }
 
     /// Passes on what the pipes have given. Before a frame that is everything they hold, finished line or not.
@@ -235,7 +275,7 @@ impl Task {
                 self.stderr.finish();
                 self.pass_output(true).await;
                 if let Some(current) = self.current.take() {
-                    let _ = current.done.send(Ok(End {
+                    let _ = current.done.send(Outcome::Ended(End {
                         execution_count: Some(end.execution_count),
                         seconds: end.seconds,
                         error: end.error,
@@ -258,13 +298,22 @@ impl Task {
         // A process that lets go of its channel is no interpreter any more, whatever else it does.
         let _ = pidfd_send_signal(self.death.as_fd(), Signal::KILL);
         let exit = self.zygote.exit_of(self.pid).await;
-        tracing::info!(pid = self.pid, exit = exit.map(tracing::field::display), broken, "a python interpreter ended");
+        tracing::info!(
+            pid = self.pid,
+            exit = exit.map(tracing::field::display),
+            broken,
+            "a python interpreter ended"
+        );
         if let Some(current) = self.current.take() {
             let out_of_memory = match (current.oom_kills, cgroup::oom_kills()) {
                 (Some(before), Some(after)) => after > before,
                 _ => false,
             };
-            let _ = current.done.send(Err(Lost { exit, broken, out_of_memory }));
+            let _ = current.done.send(Outcome::Lost(Lost {
+                exit,
+                broken,
+                out_of_memory,
+            }));
         }
         // Its children may go on writing.
         self.stdout.let_go();
@@ -283,7 +332,13 @@ struct Pipe {
 
 impl Pipe {
     fn new(pipe: pipe::Receiver) -> Self {
-        Self { pipe: Some(pipe), decoder: Decoder::default(), text: String::new(), total: 0, open: true }
+        Self {
+            pipe: Some(pipe),
+            decoder: Decoder::default(),
+            text: String::new(),
+            total: 0,
+            open: true,
+        }
     }
 
     /// Waits for output. Never returns after the end of the pipe. Cancel safe.
@@ -309,7 +364,8 @@ impl Pipe {
         if self.total <= OUTPUT_BYTES_MAX {
             self.text += &self.decoder.push(bytes);
         } else if before <= OUTPUT_BYTES_MAX {
-            self.text += &format!("\n[berth: output of this run beyond {OUTPUT_BYTES_MAX} bytes is dropped]\n");
+            self.text +=
+                &format!("\n[berth: output of this run beyond {OUTPUT_BYTES_MAX} bytes is dropped]\n");
         }
     }
 
@@ -347,8 +403,9 @@ impl Lost {
         let after = "its variables are lost, and the next run starts with a new interpreter";
         let how = match (self.out_of_memory, self.exit, &self.broken) {
             (true, Some(Exit::Signal(9)), _) => {
-                let limit = cgroup::memory_limit()
-                    .map_or_else(String::new, |bytes| format!(" (the session has {} MiB)", bytes >> 20));
+                let limit = cgroup::memory_limit().map_or_else(String::new, |bytes| {
+                    format!(" (the session has {} MiB)", bytes >> 20)
+                });
                 format!("was killed because memory ran out{limit}")
             }
             (_, _, Some(rule)) => format!("was ended because it broke the connection to the guest ({rule})"),
@@ -356,6 +413,9 @@ impl Lost {
             (_, Some(signal), None) => format!("was killed by {signal}"),
             (_, None, None) => "was killed".into(),
         };
-        Failure::of_guest("InterpreterLost", format!("the python interpreter {how}; {after}"))
+        Failure::of_guest(
+            "InterpreterLost",
+            format!("the python interpreter {how}; {after}"),
+        )
     }
 }

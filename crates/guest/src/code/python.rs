@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::interpreter::{Interpreter, Lost, Start};
+use super::interpreter::{Interpreter, Lost, Outcome, Start};
 use super::zygote::{Zygote, default_python};
 use super::{End, Event, Failure, RunError};
 use crate::job::Jobs;
@@ -19,6 +19,9 @@ use crate::job::wire;
 
 /// Runs that may wait for their turn, with the one that runs.
 const RUNS_MAX: usize = 64;
+
+/// Interpreters that may die between two runs before a third party is to blame.
+const INTERPRETERS_TRIED: usize = 3;
 
 /// How long an interrupted run may take to end before its interpreter is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -45,7 +48,8 @@ struct Ready {
 }
 
 impl Python {
-    /// Interpreters from `binary`, or from where Python usually is, driven by the program `driver`. Code starts in `home`.
+    /// Interpreters from `binary`, or from where Python usually is, driven by the program `driver`. Code starts in
+    /// `home`.
     pub fn new(jobs: Jobs, binary: Option<PathBuf>, driver: PathBuf, home: String) -> Self {
         Self {
             jobs,
@@ -62,8 +66,10 @@ impl Python {
     /// Makes the first interpreter ready. Without Python there is nothing to wait for either.
     pub async fn warm_up(&self) {
         let mut ready = self.ready.lock().await;
-        if let Err(error) = self.fill(&mut ready).await {
-            tracing::warn!(%error, "no python in this session");
+        match self.fill(&mut ready).await {
+            Ok(()) => {}
+            Err(error) if self.binary.is_none() => tracing::info!(%error, "no python in this session"),
+            Err(error) => tracing::warn!(%error, "no python in this session"),
         }
         self.warm.store(true, Ordering::Release);
     }
@@ -82,44 +88,60 @@ impl Python {
     ) -> Result<End, RunError> {
         let _place = self.places.try_acquire().map_err(|_| RunError::Busy(RUNS_MAX))?;
         let mut current = self.current.lock().await;
-        let (mut start, ended, give_up) = order(code, events);
-        // An interpreter may die between two runs; the run then goes to the next one, which has no variables.
-        let interpreter = loop {
+        let code: Arc<str> = code.into();
+        for _ in 0..INTERPRETERS_TRIED {
             let interpreter = match current.take().filter(Interpreter::is_alive) {
                 Some(interpreter) => interpreter,
                 None => self.take_ready().await?,
             };
-            match interpreter.start(start).await {
-                Ok(()) => break interpreter,
-                Err(refused) => start = refused,
+            let (start, ended, give_up) = order(Arc::clone(&code), events.clone());
+            if !interpreter.start(start).await {
+                continue;
             }
-        };
-        let end = self.attend(&interpreter, ended, timeout, &give_up).await;
-        if interpreter.is_alive() {
-            *current = Some(interpreter);
+            let Some(end) = self.attend(&interpreter, ended, timeout, &give_up).await else {
+                continue;
+            };
+            if interpreter.is_alive() {
+                *current = Some(interpreter);
+            } else {
+                // What ended it may have ended the one that waits, too.
+                self.prepare_next();
+            }
+            return Ok(end);
         }
-        Ok(end)
+        Err(RunError::Start(
+            "every interpreter was killed before it could begin".into(),
+        ))
     }
 
-    /// Watches over a run until it has ended, by itself or by force.
+    /// Watches over a run until it has ended, by itself or by force. `None` when it never began.
     async fn attend(
         &self,
         interpreter: &Interpreter,
-        mut ended: oneshot::Receiver<Result<End, Lost>>,
+        mut ended: oneshot::Receiver<Outcome>,
         timeout: Duration,
         give_up: &CancellationToken,
-    ) -> End {
+    ) -> Option<End> {
         let (began, began_ticks) = (Instant::now(), now_ticks());
         let deadline = began + timeout;
         let lost = |lost: Option<Lost>| {
-            let lost = lost.unwrap_or(Lost { exit: None, broken: None, out_of_memory: false });
-            End { execution_count: None, seconds: began.elapsed().as_secs_f64(), error: Some(lost.failure()) }
+            let lost = lost.unwrap_or(Lost {
+                exit: None,
+                broken: None,
+                out_of_memory: false,
+            });
+            End {
+                execution_count: None,
+                seconds: began.elapsed().as_secs_f64(),
+                error: Some(lost.failure()),
+            }
         };
         tokio::select! {
             end = &mut ended => return match end {
-                Ok(Ok(end)) => end,
-                Ok(Err(why)) => lost(Some(why)),
-                Err(_) => lost(None),
+                Ok(Outcome::Ended(end)) => Some(end),
+                Ok(Outcome::Lost(why)) => Some(lost(Some(why))),
+                Ok(Outcome::NotBegun) => None,
+                Err(_) => Some(lost(None)),
             },
             () = sleep_until(deadline) => {}
         }
@@ -131,17 +153,21 @@ impl Python {
         };
         let seconds = timeout.as_secs();
         let fate = match interrupted {
-            Some(Ok(Ok(mut end))) => {
+            Some(Ok(Outcome::Ended(mut end))) => {
                 self.end_what_it_started(interpreter, began_ticks).await;
-                let value = format!("the run timed out after {seconds} s and was interrupted; variables are kept");
+                let value =
+                    format!("the run timed out after {seconds} s and was interrupted; variables are kept");
                 end.error = Some(Failure::of_guest("TimeoutError", value));
-                return end;
+                return Some(end);
             }
-            Some(Ok(Err(_)) | Err(_)) => "ended when it was interrupted",
+            Some(Ok(Outcome::Lost(_) | Outcome::NotBegun) | Err(_)) => "ended when it was interrupted",
             None => {
                 // Stopped first: it must not start anything more while its children are being killed.
                 interpreter.signal(Signal::STOP);
-                let below = wire::End { root: Some(interpreter.pid), ..wire::End::default() };
+                let below = wire::End {
+                    root: Some(interpreter.pid),
+                    ..wire::End::default()
+                };
                 interpreter.zygote.end(below).await;
                 interpreter.signal(Signal::KILL);
                 give_up.cancel();
@@ -154,18 +180,28 @@ impl Python {
             "the run timed out after {seconds} s; the python interpreter {fate}; its variables are lost, and the next \
              run starts with a new interpreter"
         );
-        End {
+        Some(End {
             execution_count: None,
             seconds: began.elapsed().as_secs_f64(),
             error: Some(Failure::of_guest("TimeoutError", value)),
-        }
+        })
     }
 
     /// Kills processes that the run started, also those that left the interpreter's family.
     async fn end_what_it_started(&self, interpreter: &Interpreter, since_ticks: u64) {
         let spare = self.ready.lock().await.spare.as_ref().map(|spare| spare.pid);
-        let keep = [interpreter.zygote.pid, interpreter.pid].into_iter().chain(spare).collect();
-        interpreter.zygote.end(wire::End { root: None, keep, since_ticks: Some(since_ticks) }).await;
+        let keep = [interpreter.zygote.pid, interpreter.pid]
+            .into_iter()
+            .chain(spare)
+            .collect();
+        interpreter
+            .zygote
+            .end(wire::End {
+                root: None,
+                keep,
+                since_ticks: Some(since_ticks),
+            })
+            .await;
     }
 
     /// The interpreter that waits, or a new one; another one will wait soon.
@@ -174,6 +210,12 @@ impl Python {
         self.fill(&mut ready).await?;
         let interpreter = ready.spare.take().ok_or(RunError::Lost)?;
         drop(ready);
+        self.prepare_next();
+        Ok(interpreter)
+    }
+
+    /// Makes an interpreter wait, beside whatever goes on.
+    fn prepare_next(self: &Arc<Self>) {
         let python = Arc::clone(self);
         tokio::spawn(async move {
             let mut ready = python.ready.lock().await;
@@ -181,7 +223,6 @@ impl Python {
                 tracing::warn!(%error, "no python interpreter could be kept ready");
             }
         });
-        Ok(interpreter)
     }
 
     /// Sees to it that an interpreter waits.
@@ -193,30 +234,50 @@ impl Python {
         if let Some(zygote) = ready.zygote.take().filter(|zygote| zygote.is_alive()) {
             match zygote.fork().await {
                 Ok(spare) => {
-                    *ready = Ready { zygote: Some(zygote), spare: Some(spare) };
+                    *ready = Ready {
+                        zygote: Some(zygote),
+                        spare: Some(spare),
+                    };
                     return Ok(());
                 }
                 // The session may kill or stop it at any moment; a new one is worth one try.
                 Err(error) => tracing::warn!(%error, "the warm python process is of no use any more"),
             }
         }
-        let binary = self
-            .binary
-            .as_ref()
-            .ok_or_else(|| RunError::Start("no `python3` in this image; choose an image with Python".into()))?;
-        let zygote = Zygote::start(&self.jobs, &binary.display().to_string(), &self.driver, &self.home).await?;
+        let binary = self.binary.as_ref().ok_or_else(|| {
+            RunError::Start("no `python3` in this image; choose an image with Python".into())
+        })?;
+        let zygote = Zygote::start(
+            &self.jobs,
+            &binary.display().to_string(),
+            &self.driver,
+            &self.home,
+        )
+        .await?;
         let zygote = Arc::new(zygote);
         let spare = zygote.fork().await?;
-        *ready = Ready { zygote: Some(zygote), spare: Some(spare) };
+        *ready = Ready {
+            zygote: Some(zygote),
+            spare: Some(spare),
+        };
         Ok(())
     }
 }
 
 fn order(
-    code: String,
+    code: Arc<str>,
     events: mpsc::Sender<Event>,
-) -> (Start, oneshot::Receiver<Result<End, Lost>>, CancellationToken) {
+) -> (Start, oneshot::Receiver<Outcome>, CancellationToken) {
     let (done, ended) = oneshot::channel();
     let give_up = CancellationToken::new();
-    (Start { code, events, give_up: give_up.clone(), done }, ended, give_up)
+    (
+        Start {
+            code,
+            events,
+            give_up: give_up.clone(),
+            done,
+        },
+        ended,
+        give_up,
+    )
 }

@@ -1,5 +1,5 @@
-//! The frames of the Python driver. What the driver says is code of the session: every field is checked by its type, every
-//! frame by its length.
+//! The frames of the Python driver. What the driver says is code of the session: every field is checked by its type,
+//! every frame by its length.
 
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +86,9 @@ pub(super) struct EndOf {
 
 impl From<ShownBy> for Shown {
     fn from(shown: ShownBy) -> Self {
-        Self { is_main: shown.main, mime: shown.mime }
+        Self {
+            is_main: shown.main,
+            mime: shown.mime,
+        }
     }
 }

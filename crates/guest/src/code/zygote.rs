@@ -1,7 +1,7 @@
 //! The warm Python process: started once, imports everything slow, then forks interpreters in milliseconds.
 //!
-//! It runs as the session's user under a supervisor, like any other program of the session, so the session can kill it;
-//! then the next interpreter costs the start of another one.
+//! It runs as the session's user under a supervisor, like any other program of the session, so the session can kill
+//! it; then the next interpreter costs the start of another one.
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
@@ -65,12 +65,20 @@ struct Exits {
 
 impl Zygote {
     /// Starts it and waits until it is warm.
-    pub(super) async fn start(jobs: &Jobs, python: &str, driver: &str, directory: &str) -> Result<Self, RunError> {
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(|error| RunError::Start(error.to_string()))?;
-        ours.set_nonblocking(true).map_err(|error| RunError::Start(error.to_string()))?;
+    pub(super) async fn start(
+        jobs: &Jobs,
+        python: &str,
+        driver: &str,
+        directory: &str,
+    ) -> Result<Self, RunError> {
+        let (ours, theirs) =
+            std::os::unix::net::UnixStream::pair().map_err(|error| RunError::Start(error.to_string()))?;
+        ours.set_nonblocking(true)
+            .map_err(|error| RunError::Start(error.to_string()))?;
         let stream = UnixStream::from_std(ours).map_err(|error| RunError::Start(error.to_string()))?;
         let command = vec![python.to_owned(), driver.to_owned()];
-        let (job, Output { stdout, mut stderr }) = jobs.start(command, directory, &[], Some(theirs.into())).await?;
+        let (job, Output { stdout, mut stderr }) =
+            jobs.start(command, directory, &[], Some(theirs.into())).await?;
         discard(stdout);
         let mut frames = Frames::new(stream, FRAME_BYTES_MAX);
         let ready = timeout(START_TIME_MAX, frames.next::<FromZygote>()).await;
@@ -78,23 +86,35 @@ impl Zygote {
             Ok(Ok(Some(FromZygote::Ready { python, threads }))) => {
                 tracing::info!(python, "python is warm");
                 if threads != 1 {
-                    tracing::warn!(threads, "the warm python process has more than one thread; forks of it may hang");
+                    tracing::warn!(
+                        threads,
+                        "the warm python process has more than one thread; forks of it may hang"
+                    );
                 }
             }
             Ok(_) => {
                 let complaint = last_complaint(&mut stderr).await;
-                return Err(RunError::Start(format!("`{python}` ended while it was starting: {complaint}")));
+                return Err(RunError::Start(format!(
+                    "`{python}` ended while it was starting: {complaint}"
+                )));
             }
             Err(_) => {
                 job.end(End::default()).await;
-                return Err(RunError::Start(format!("`{python}` was not ready within {START_TIME_MAX:?}")));
+                return Err(RunError::Start(format!(
+                    "`{python}` was not ready within {START_TIME_MAX:?}"
+                )));
             }
         }
         discard(stderr);
         let exits = Arc::new(Exits::default());
         let (forks, requests) = mpsc::channel(FORKS_MAX);
         tokio::spawn(attend(frames, requests, Arc::clone(&exits)));
-        Ok(Self { pid: job.pid, job, forks, exits })
+        Ok(Self {
+            pid: job.pid,
+            job,
+            forks,
+            exits,
+        })
     }
 
     /// Whether forks can still be had.
@@ -111,13 +131,18 @@ impl Zygote {
         let (stderr, stderr_to) = output_pipe().map_err(start)?;
         let (done, forked) = oneshot::channel();
         let gone = || RunError::Start("the warm process was killed; the next run starts another one".into());
-        let request = ForkRequest { fds: [theirs.into(), stdout_to, stderr_to], done };
+        let request = ForkRequest {
+            fds: [theirs.into(), stdout_to, stderr_to],
+            done,
+        };
         self.forks.send(request).await.map_err(|_| gone())?;
         let pid = match timeout(FORK_TIME_MAX, forked).await {
             Ok(Ok(pid)) => pid,
             Ok(Err(_)) => return Err(gone()),
             Err(_) => {
-                return Err(RunError::Start(format!("the warm process did not fork within {FORK_TIME_MAX:?}")));
+                return Err(RunError::Start(format!(
+                    "the warm process did not fork within {FORK_TIME_MAX:?}"
+                )));
             }
         };
         let stream = UnixStream::from_std(ours).map_err(start)?;
@@ -139,7 +164,11 @@ impl Zygote {
                 news.await;
             }
         };
-        timeout(NEWS_TIME_MAX, told).await.ok()
+        tokio::select! {
+            exit = timeout(NEWS_TIME_MAX, told) => exit.ok(),
+            // Gone as well, it has nothing more to tell.
+            () = self.forks.closed() => self.exits.lock().remove(&pid),
+        }
     }
 
     /// Kills processes of the session's interpreters.
@@ -206,5 +235,8 @@ async fn last_complaint(stderr: &mut tokio::net::unix::pipe::Receiver) -> String
 
 /// Where Python is, when no setting says so.
 pub(super) fn default_python() -> Option<PathBuf> {
-    ["/usr/local/bin/python3", "/usr/bin/python3", "/bin/python3"].into_iter().map(PathBuf::from).find(|path| path.exists())
+    ["/usr/local/bin/python3", "/usr/bin/python3", "/bin/python3"]
+        .into_iter()
+        .map(PathBuf::from)
+        .find(|path| path.exists())
 }

@@ -14,7 +14,7 @@ use std::process::{Command, ExitCode, Stdio};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 use tokio::net::UnixStream;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 use super::tree;
 use super::wire::{End, Exit, FRAME_BYTES_MAX, FromJob, Launch, ToJob};
@@ -39,25 +39,32 @@ pub enum SupervisorError {
 pub fn run() -> Result<ExitCode, SupervisorError> {
     let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).map_err(io::Error::from)?;
     let control = BlockingStream::from(control);
-    let (first, mut fds) = frames::read_first::<ToJob>(control.as_fd(), FRAME_BYTES_MAX)?;
-    let ToJob::Start(launch) = first else { return Err(FrameError::Cut.into()) };
     // A session of its own, so that signals to "my process group" do not reach the guest. Already a leader: as good.
     let _ = rustix::process::setsid();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(io::Error::from)?;
     // Refused where the kernel already holds a higher value: then it is high enough.
     let _ = fs_err::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
-    control.set_nonblocking(true)?;
-
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(io::Error::from)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
-        let control = UnixStream::from_std(control)?;
+        // Listening before the program starts: its end cannot be missed.
+        let child_ended = signal(SignalKind::child())?;
+        // Everything is prepared; now the guest may let it wait for as long as it likes. Nothing else needs this
+        // thread.
+        let (first, mut fds) = frames::read_first::<ToJob>(control.as_fd(), FRAME_BYTES_MAX)?;
+        let ToJob::Start(launch) = first else {
+            return Err(FrameError::Cut.into());
+        };
+        control.set_nonblocking(true)?;
         Supervisor {
-            guest: Frames::new(control, FRAME_BYTES_MAX),
+            guest: Frames::new(UnixStream::from_std(control)?, FRAME_BYTES_MAX),
             own_pid: rustix::process::getpid().as_raw_nonzero().get(),
             program: None,
             exit: None,
         }
-        .supervise(launch, fds.pop())
+        .supervise(launch, fds.pop(), &null, child_ended)
         .await
     })
 }
@@ -74,10 +81,10 @@ impl Supervisor {
         mut self,
         launch: Launch,
         stdin: Option<OwnedFd>,
+        null: &OwnedFd,
+        mut child_ended: Signals,
     ) -> Result<ExitCode, SupervisorError> {
-        // Listening before the program starts: its end cannot be missed.
-        let mut child_ended = signal(SignalKind::child())?;
-        match start(launch, stdin) {
+        match start(launch, stdin, null) {
             Ok(pid) => self.program = Pid::from_raw(pid),
             Err(message) => {
                 self.guest.send(&FromJob::Failed { message }).await?;
@@ -141,7 +148,7 @@ pub(crate) fn exit_of(status: WaitStatus) -> Exit {
 }
 
 /// Starts the program with the account's rights and returns its process id.
-fn start(launch: Launch, stdin: Option<OwnedFd>) -> Result<i32, String> {
+fn start(launch: Launch, stdin: Option<OwnedFd>, null: &OwnedFd) -> Result<i32, String> {
     let account = launch.user;
     let user = User {
         name: String::new(),
@@ -150,8 +157,6 @@ fn start(launch: Launch, stdin: Option<OwnedFd>) -> Result<i32, String> {
         groups: account.groups,
         home: String::new(),
     };
-    let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|error| format!("could not open `/dev/null`: {error}"))?;
     let (program, arguments) = launch.command.split_first().ok_or("the command is empty")?;
     let mut command = Command::new(program);
     command
@@ -172,13 +177,20 @@ fn start(launch: Launch, stdin: Option<OwnedFd>) -> Result<i32, String> {
             .join()
     });
     // The write ends of the program's output belong to the program alone, or they would never be at their end.
-    for replace in [rustix::stdio::dup2_stdin, rustix::stdio::dup2_stdout, rustix::stdio::dup2_stderr] {
-        replace(&null).map_err(|error| format!("could not let go of the output: {error}"))?;
+    for replace in [
+        rustix::stdio::dup2_stdin,
+        rustix::stdio::dup2_stdout,
+        rustix::stdio::dup2_stderr,
+    ] {
+        replace(null).map_err(|error| format!("could not let go of the output: {error}"))?;
     }
     match started {
         // Reaped by process id, not through this handle.
         Ok(Ok(child)) => i32::try_from(child.id()).map_err(|_| "the process id is out of range".into()),
-        Ok(Err(error)) => Err(format!("could not start `{program}` in `{}`: {error}", launch.directory)),
+        Ok(Err(error)) => Err(format!(
+            "could not start `{program}` in `{}`: {error}",
+            launch.directory
+        )),
         Err(_) => Err(format!("could not start `{program}`: the starting thread failed")),
     }
 }

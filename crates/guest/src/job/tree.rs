@@ -1,8 +1,8 @@
 //! Finding and killing every process that a job started, also those that tried to get away.
 //!
-//! A supervisor is the reaper of its descendants: a process whose parent ended becomes the supervisor's child, so a walk
-//! from the supervisor finds daemons and double forks too. A process may fork while it is being looked for; therefore
-//! everything found is stopped first, and killed only when a walk finds nothing new.
+//! A supervisor is the reaper of its descendants: a process whose parent ended becomes the supervisor's child, so a
+//! walk from the supervisor finds daemons and double forks too. A process may fork while it is being looked for;
+//! therefore everything found is stopped first, and killed only when a walk finds nothing new.
 
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
@@ -51,7 +51,9 @@ pub fn end(end: &End, own_pid: i32, mut reap: impl FnMut()) -> Outcome {
 
 /// Whether this process has children that still run.
 pub fn has_children(own_pid: i32) -> bool {
-    children(own_pid).into_iter().any(|pid| Process::read(pid).is_some_and(|process| !process.ended))
+    children(own_pid)
+        .into_iter()
+        .any(|pid| Process::read(pid).is_some_and(|process| !process.ended))
 }
 
 struct Victim {
@@ -71,7 +73,9 @@ fn stop_all(end: &End, root: i32, own_pid: i32) -> Vec<Victim> {
             if spared || process.ended || stopped.contains(&(pid, process.started_ticks)) {
                 continue;
             }
-            let Some(handle) = open(pid, &process) else { continue };
+            let Some(handle) = open(pid, &process) else {
+                continue;
+            };
             let _ = pidfd_send_signal(&handle, Signal::STOP);
             stopped.insert((pid, process.started_ticks));
             victims.push(Victim { handle });
@@ -98,13 +102,18 @@ fn wait_for(victims: &[Victim], give_up: Instant) -> usize {
         if left.is_zero() {
             break;
         }
-        let mut handles: Vec<PollFd<'_>> =
-            alive.iter().map(|victim| PollFd::new(&victim.handle, PollFlags::IN)).collect();
+        let mut handles: Vec<PollFd<'_>> = alive
+            .iter()
+            .map(|victim| PollFd::new(&victim.handle, PollFlags::IN))
+            .collect();
         let timeout = Timespec::try_from(left).ok();
         if poll(&mut handles, timeout.as_ref()).is_err() {
             continue;
         }
-        let dead: Vec<bool> = handles.iter().map(|handle| !handle.revents().is_empty()).collect();
+        let dead: Vec<bool> = handles
+            .iter()
+            .map(|handle| !handle.revents().is_empty())
+            .collect();
         let mut dead = dead.into_iter();
         alive.retain(|_| !dead.next().unwrap_or(false));
     }
@@ -113,8 +122,10 @@ fn wait_for(victims: &[Victim], give_up: Instant) -> usize {
 
 /// `root` and everything below it. `root` comes first.
 fn descendants(root: i32) -> Vec<(i32, Process)> {
-    let mut found: Vec<(i32, Process)> =
-        Process::read(root).map(|process| (root, process)).into_iter().collect();
+    let mut found: Vec<(i32, Process)> = Process::read(root)
+        .map(|process| (root, process))
+        .into_iter()
+        .collect();
     let mut seen = HashSet::from([root]);
     let mut next = 0;
     while next < found.len() {
@@ -132,12 +143,19 @@ fn descendants(root: i32) -> Vec<(i32, Process)> {
 
 /// The children of `pid`. Each of its threads has a list of its own.
 fn children(pid: i32) -> Vec<i32> {
-    let Ok(threads) = fs_err::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let Ok(threads) = fs_err::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
     let mut all = Vec::new();
     for thread in threads.flatten() {
         let path = thread.path().join("children");
-        let Ok(list) = fs_err::read_to_string(path) else { continue };
-        all.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+        let Ok(list) = fs_err::read_to_string(path) else {
+            continue;
+        };
+        all.extend(
+            list.split_ascii_whitespace()
+                .filter_map(|pid| pid.parse::<i32>().ok()),
+        );
     }
     all
 }
@@ -159,7 +177,10 @@ impl Process {
         let mut fields = rest.split_ascii_whitespace();
         let state = fields.next()?;
         let started_ticks = fields.nth(18)?.parse().ok()?;
-        Some(Self { ended: matches!(state, "Z" | "X"), started_ticks })
+        Some(Self {
+            ended: matches!(state, "Z" | "X"),
+            started_ticks,
+        })
     }
 }
 

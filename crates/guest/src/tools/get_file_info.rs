@@ -40,9 +40,13 @@ impl Tool for GetFileInfo {
 fn describe(path: &Path) -> Result<String, FileError> {
     let about = std::fs::metadata(path).map_err(|error| files::failed("look at", path, error))?;
     let names = Names::load();
-    let name = path.file_name().map_or_else(|| "/".into(), |name| name.to_string_lossy());
+    let name = path
+        .file_name()
+        .map_or_else(|| "/".into(), |name| name.to_string_lossy());
     // No colon in the time: clients cut a value at its second colon.
-    let time = Timestamp::from_second(about.mtime()).unwrap_or(Timestamp::UNIX_EPOCH).strftime("%Y%m%dT%H%M%SZ");
+    let time = Timestamp::from_second(about.mtime())
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+        .strftime("%Y%m%dT%H%M%SZ");
     let line = |text: &str| text.replace('\n', "\\n");
     Ok(format!(
         "name: {}\npath: {}\nsize: {}\nisDirectory: {}\nmodTime: {time}\nmode: {}\nowner: {}\ngroup: {}",

@@ -39,7 +39,11 @@ fn list(path: &std::path::Path) -> Result<String, FileError> {
     let about = std::fs::metadata(path).map_err(|error| files::failed("list", path, error))?;
     if !about.is_dir() {
         let path = path.display().to_string();
-        return Err(FileError::Kind { path, kind: "a file", wanted: "a directory" });
+        return Err(FileError::Kind {
+            path,
+            kind: "a file",
+            wanted: "a directory",
+        });
     }
     let entries = std::fs::read_dir(path).map_err(|error| files::failed("list", path, error))?;
     let mut lines = Vec::new();
@@ -59,7 +63,11 @@ fn list(path: &std::path::Path) -> Result<String, FileError> {
             Err(_) => false,
         };
         // A line end inside a name would make two entries of one.
-        let name = entry.file_name().to_string_lossy().replace('\n', "\\n").replace('\r', "\\r");
+        let name = entry
+            .file_name()
+            .to_string_lossy()
+            .replace('\n', "\\n")
+            .replace('\r', "\\r");
         lines.push((name, is_directory));
     }
     lines.sort();

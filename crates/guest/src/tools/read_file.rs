@@ -28,12 +28,10 @@ pub(super) struct ReadFile;
 pub(super) struct Args {
     /// Absolute path of the file.
     path: Text,
-    /// First byte to read.
-    #[serde(default)]
-    offset: u64,
-    /// Bytes to read; 0 reads to the end.
-    #[serde(default)]
-    length: u64,
+    /// First byte to read; 0 if absent.
+    offset: Option<u64>,
+    /// Bytes to read; 0 or absent reads to the end.
+    length: Option<u64>,
     /// `binary` for base64; absent for text.
     #[schemars(extend("enum" = ["text", "binary"]))]
     format: Option<String>,
@@ -53,21 +51,27 @@ impl Tool for ReadFile {
             Some("binary") => true,
             Some(other) => {
                 let got = format!("`{other}`");
-                return Err(ToolError::Field { field: "format", got, allowed: "`text`, `binary`" });
+                return Err(ToolError::Field {
+                    field: "format",
+                    got,
+                    allowed: "`text`, `binary`",
+                });
             }
         };
+        let (offset, length) = (args.offset.unwrap_or(0), args.length.unwrap_or(0));
         let path = files::absolute(&args.path.0)?;
-        let text = guest.files
+        let text = guest
+            .files
             .run(move || {
                 if binary {
-                    return Ok(STANDARD.encode(read(&path, args.offset, args.length, 0)?));
+                    return Ok(STANDARD.encode(read(&path, offset, length, 0)?));
                 }
-                let bytes = read(&path, args.offset, args.length, CONTINUATION_BYTES_MAX)?;
-                let length = match usize::try_from(args.length) {
+                let bytes = read(&path, offset, length, CONTINUATION_BYTES_MAX)?;
+                let length = match usize::try_from(length) {
                     Ok(0) | Err(_) => bytes.len(),
                     Ok(length) => length,
                 };
-                Ok(String::from_utf8_lossy(whole_characters(&bytes, args.offset, length)).into_owned())
+                Ok(String::from_utf8_lossy(whole_characters(&bytes, offset, length)).into_owned())
             })
             .await?;
         Ok(ToolResult::text(text))
@@ -92,8 +96,13 @@ fn read(path: &Path, offset: u64, length: u64, extra: u64) -> Result<Vec<u8>, Fi
     if offset > 0 {
         file.seek(SeekFrom::Start(offset)).map_err(failed)?;
     }
-    // Files of the kernel say that they are empty, and a log grows while it is read: the end decides, the limit holds.
-    let limit = if length == 0 { WINDOW_BYTES_MAX + 1 } else { length.min(WINDOW_BYTES_MAX) + extra };
+    // Files of the kernel say that they are empty, and a log grows while it is read: the end decides, the limit
+    // holds.
+    let limit = if length == 0 {
+        WINDOW_BYTES_MAX + 1
+    } else {
+        length.min(WINDOW_BYTES_MAX) + extra
+    };
     let mut bytes = Vec::with_capacity(usize::try_from(wanted + extra).unwrap_or(0));
     file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
     if length == 0 && bytes.len() as u64 > WINDOW_BYTES_MAX {
@@ -104,10 +113,16 @@ fn read(path: &Path, offset: u64, length: u64, extra: u64) -> Result<Vec<u8>, Fi
 
 /// Trims a window to whole characters, so that joined reads give back the file.
 ///
-/// A character cut by the end of a window is finished here and skipped by the next read. `window` may hold up to 3 bytes
-/// past `length`.
+/// A character cut by the end of a window is finished here and skipped by the next read. `window` may hold up to 3
+/// bytes past `length`.
 fn whole_characters(window: &[u8], offset: u64, length: usize) -> &[u8] {
-    let continuations = |bytes: &[u8]| bytes.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80).count();
+    let continuations = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .take(3)
+            .take_while(|byte| **byte & 0xC0 == 0x80)
+            .count()
+    };
     let skip = if offset == 0 { 0 } else { continuations(window) };
     let end = length.min(window.len());
     let end = end + continuations(&window[end..]);

@@ -1,5 +1,5 @@
-//! `run_code`: code in the session's interpreter, which keeps its variables. In: code, language, timeout. Out: results in
-//! the order they were shown, output, and the exception if there was one.
+//! `run_code`: code in the session's interpreter, which keeps its variables. In: code, language, timeout. Out:
+//! results in the order they were shown, output, and the exception if there was one.
 //!
 //! An exception is not a tool error: the answer then carries what was printed before it as well.
 
@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::text::Text;
 use super::{Spec, Tool, ToolError};
-use crate::code::{EVENTS_MAX, Event, Request, Shown};
+use crate::code::{EVENTS_MAX, Event, Request, Shown, TIMEOUT_S};
 use crate::guest::Guest;
 use crate::output::Captured;
 
@@ -32,14 +32,9 @@ pub(super) struct Args {
     code: Text,
     /// `python`.
     language: Text,
-    /// Seconds after which the run is interrupted.
-    #[serde(default = "default_timeout_s")]
+    /// Seconds after which the run is interrupted; 60 if absent.
     #[schemars(range(min = 1, max = 86_400))]
-    timeout_s: u64,
-}
-
-fn default_timeout_s() -> u64 {
-    60
+    timeout_s: Option<u64>,
 }
 
 impl Tool for RunCode {
@@ -53,7 +48,7 @@ impl Tool for RunCode {
     type Args = Args;
 
     async fn run(args: Args, guest: Guest) -> Result<ToolResult, ToolError> {
-        let request = Request::checked(args.code.0, &args.language.0, args.timeout_s)?;
+        let request = Request::checked(args.code.0, &args.language.0, args.timeout_s.unwrap_or(TIMEOUT_S))?;
         let (events_to, mut events) = mpsc::channel(EVENTS_MAX);
         let code = guest.code.clone();
         let run = tokio::spawn(async move { code.run(request, events_to).await });
@@ -62,7 +57,11 @@ impl Tool for RunCode {
             answer.take(event);
         }
         let end = run.await.map_err(|_| crate::code::RunError::Lost)??;
-        let text = answer.into_json(end.execution_count, end.seconds, end.error.map(|error| error.summary()))?;
+        let text = answer.into_json(
+            end.execution_count,
+            end.seconds,
+            end.error.map(|error| error.summary()),
+        )?;
         Ok(ToolResult::text(text))
     }
 }
@@ -110,9 +109,15 @@ impl Answer {
     }
 
     fn take_result(&mut self, shown: Shown) {
-        let Ok(json) = serde_json::value::to_raw_value(&shown.flat()) else { return };
+        let Ok(json) = serde_json::value::to_raw_value(&shown.flat()) else {
+            return;
+        };
         // The answer is text inside JSON, where each quote and backslash takes two bytes.
-        let escapes = json.get().bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+        let escapes = json
+            .get()
+            .bytes()
+            .filter(|byte| matches!(byte, b'"' | b'\\'))
+            .count();
         let bytes = json.get().len() + escapes;
         if self.results.len() == RESULTS_MAX || self.results_bytes + bytes > RESULTS_BYTES_MAX {
             self.left_out += 1;
@@ -130,7 +135,8 @@ impl Answer {
     ) -> Result<String, ToolError> {
         if self.left_out > 0 {
             let note = format!(
-                "[berth: {} results left out; an answer holds {RESULTS_MAX} results and {RESULTS_BYTES_MAX} bytes of them]\n",
+                "[berth: {} results left out; an answer holds {RESULTS_MAX} results and {RESULTS_BYTES_MAX} bytes \
+                 of them]\n",
                 self.left_out
             );
             self.stderr.push(note.as_bytes());

@@ -1,7 +1,8 @@
-//! `shell`: one command in a fresh shell. In: command, timeout, directory, variables. Out: what it wrote and its exit code.
+//! `shell`: one command in a fresh shell. In: command, timeout, directory, variables. Out: what it wrote and its exit
+//! code.
 //!
-//! The call ends when the command itself has ended; what it left running in the background goes on. A command that runs
-//! past its timeout is killed with everything it started.
+//! The call ends when the command itself has ended; what it left running in the background goes on. A command that
+//! runs past its timeout is killed with everything it started.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,6 +34,9 @@ const TIMED_OUT_CODE: i32 = 124;
 /// still to say in this time is heard.
 const LAST_WORDS: Duration = Duration::from_millis(20);
 
+/// For calls that name none; the official clients always do.
+const TIMEOUT_MS: u64 = 60_000;
+
 /// Longest timeout; a session does not live longer by default.
 const TIMEOUT_MS_MAX: u64 = 24 * 3600 * 1000;
 
@@ -42,18 +46,13 @@ pub(super) struct Shell;
 pub(super) struct Args {
     /// The command line, run by bash.
     command: Text,
-    /// Milliseconds after which the command is killed with everything it started.
-    #[serde(default = "default_timeout_ms")]
+    /// Milliseconds after which the command is killed with everything it started; 60000 if absent.
     #[schemars(range(min = 1, max = 86_400_000))]
-    timeout_ms: u64,
+    timeout_ms: Option<u64>,
     /// Working directory, an absolute path; the home directory if absent.
     cwd: Option<Text>,
     /// Additional environment variables.
     envs: Option<BTreeMap<String, Text>>,
-}
-
-fn default_timeout_ms() -> u64 {
-    60_000
 }
 
 impl Tool for Shell {
@@ -66,17 +65,22 @@ impl Tool for Shell {
     type Args = Args;
 
     async fn run(args: Args, guest: Guest) -> Result<ToolResult, ToolError> {
-        let command = checked(&args)?;
+        let timeout_ms = args.timeout_ms.unwrap_or(TIMEOUT_MS);
+        let command = checked(&args, timeout_ms)?;
         let directory = directory(args.cwd.as_ref(), &guest).await?;
-        let variables: Vec<_> =
-            args.envs.unwrap_or_default().into_iter().map(|(name, value)| (name, value.0)).collect();
+        let variables: Vec<_> = args
+            .envs
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(name, value)| (name, value.0))
+            .collect();
         let (job, output) = guest.jobs.start(command, &directory, &variables, None).await?;
-        let finished = attend(job, output, Duration::from_millis(args.timeout_ms)).await?;
-        answer(finished, args.timeout_ms)
+        let finished = attend(job, output, Duration::from_millis(timeout_ms)).await?;
+        answer(finished, timeout_ms)
     }
 }
 
-fn checked(args: &Args) -> Result<Vec<String>, ToolError> {
+fn checked(args: &Args, timeout_ms: u64) -> Result<Vec<String>, ToolError> {
     let field = |field, got: String, allowed| ToolError::Field { field, got, allowed };
     let command = &args.command.0;
     if command.trim().is_empty() {
@@ -87,21 +91,41 @@ fn checked(args: &Args) -> Result<Vec<String>, ToolError> {
         return Err(field("command", format!("{} bytes long", command.len()), allowed));
     }
     if command.contains('\0') {
-        return Err(field("command", "text with a NUL character".into(), "text without one"));
+        return Err(field(
+            "command",
+            "text with a NUL character".into(),
+            "text without one",
+        ));
     }
-    if !(1..=TIMEOUT_MS_MAX).contains(&args.timeout_ms) {
-        return Err(field("timeout_ms", args.timeout_ms.to_string(), "1 to 86400000 (milliseconds)"));
+    if !(1..=TIMEOUT_MS_MAX).contains(&timeout_ms) {
+        return Err(field(
+            "timeout_ms",
+            timeout_ms.to_string(),
+            "1 to 86400000 (milliseconds)",
+        ));
     }
     for (name, value) in args.envs.iter().flatten() {
         if name.is_empty() || name.contains(['=', '\0']) {
             let allowed = "names that are not empty and hold neither `=` nor NUL";
-            return Err(field("envs", format!("an object with the name `{name}`"), allowed));
+            return Err(field(
+                "envs",
+                format!("an object with the name `{name}`"),
+                allowed,
+            ));
         }
         if value.0.contains('\0') {
-            return Err(field("envs", format!("an object whose `{name}` holds a NUL"), "text without NUL"));
+            return Err(field(
+                "envs",
+                format!("an object whose `{name}` holds a NUL"),
+                "text without NUL",
+            ));
         }
     }
-    let shell = if std::path::Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
+    let shell = if std::path::Path::new("/bin/bash").exists() {
+        "/bin/bash"
+    } else {
+        "/bin/sh"
+    };
     Ok(vec![shell.into(), "-c".into(), command.clone()])
 }
 
@@ -117,14 +141,19 @@ async fn directory(wanted: Option<&Text>, guest: &Guest) -> Result<String, ToolE
         },
         other => other.into(),
     })?;
-    guest.files
+    guest
+        .files
         .run(move || {
             let shown = path.display().to_string();
             let about = std::fs::metadata(&path).map_err(|error| files::failed("use", &path, error))?;
             if about.is_dir() {
                 Ok(shown)
             } else {
-                Err(FileError::Kind { path: shown, kind: "a file", wanted: "a directory for `cwd`" })
+                Err(FileError::Kind {
+                    path: shown,
+                    kind: "a file",
+                    wanted: "a directory for `cwd`",
+                })
             }
         })
         .await
@@ -190,7 +219,8 @@ impl Both {
         }
     }
 
-    /// Everything that was written before the end is in the pipes now. Only processes in the background can add to it.
+    /// Everything that was written before the end is in the pipes now. Only processes in the background can add to
+    /// it.
     async fn take_rest(&mut self, background: bool) {
         read_now(&self.pipes.stdout, |bytes| self.stdout.push(bytes));
         read_now(&self.pipes.stderr, |bytes| self.stderr.push(bytes));
@@ -199,7 +229,11 @@ impl Both {
                 self.more().await;
             }
         };
-        let patience = if background { LAST_WORDS } else { Duration::from_secs(1) };
+        let patience = if background {
+            LAST_WORDS
+        } else {
+            Duration::from_secs(1)
+        };
         // Without background processes nobody holds the pipes, and the end is there at once.
         let _ = timeout(patience, to_the_end).await;
     }
@@ -211,13 +245,21 @@ impl Both {
         if self.stderr_open {
             discard(self.pipes.stderr);
         }
-        Finished { ended, stdout: self.stdout.into_text(), stderr: self.stderr.into_text() }
+        Finished {
+            ended,
+            stdout: self.stdout.into_text(),
+            stderr: self.stderr.into_text(),
+        }
     }
 }
 
 /// The answer in the form that clients read in both cases; only a non-zero code makes it an error.
 fn answer(finished: Finished, timeout_ms: u64) -> Result<ToolResult, ToolError> {
-    let Finished { ended, stdout, mut stderr } = finished;
+    let Finished {
+        ended,
+        stdout,
+        mut stderr,
+    } = finished;
     let code = match ended {
         Some(ended) => ended.exit.shell_code(),
         None => {
@@ -234,5 +276,9 @@ fn answer(finished: Finished, timeout_ms: u64) -> Result<ToolResult, ToolError> 
     let text = serde_json::to_string(&json!({
         "stdout": stdout, "stderr": stderr, "exit_code": code, "traceId": "",
     }))?;
-    Ok(if code == 0 { ToolResult::text(text) } else { ToolResult::error(text) })
+    Ok(if code == 0 {
+        ToolResult::text(text)
+    } else {
+        ToolResult::error(text)
+    })
 }

@@ -48,7 +48,9 @@ impl Halves {
 
 /// The surrogate that three bytes of WTF-8 stand for.
 fn half(bytes: [u8; 3]) -> Option<u16> {
-    let [0xED, second @ 0xA0..=0xBF, third @ 0x80..=0xBF] = bytes else { return None };
+    let [0xED, second @ 0xA0..=0xBF, third @ 0x80..=0xBF] = bytes else {
+        return None;
+    };
     Some(0xD000 | u16::from(second & 0x3F) << 6 | u16::from(third & 0x3F))
 }
 

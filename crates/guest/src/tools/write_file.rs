@@ -66,10 +66,19 @@ impl Unfinished {
     }
 
     fn remember(&self, path: &Path, mut half: Half) {
-        let Ok(mut halves) = self.halves.lock() else { return };
-        half.number = halves.values().map(|half| half.number).max().map_or(0, |number| number + 1);
+        let Ok(mut halves) = self.halves.lock() else {
+            return;
+        };
+        half.number = halves
+            .values()
+            .map(|half| half.number)
+            .max()
+            .map_or(0, |number| number + 1);
         if halves.len() >= UNFINISHED_MAX
-            && let Some(oldest) = halves.iter().min_by_key(|(_, half)| half.number).map(|(path, _)| path.clone())
+            && let Some(oldest) = halves
+                .iter()
+                .min_by_key(|(_, half)| half.number)
+                .map(|(path, _)| path.clone())
         {
             halves.remove(&oldest);
         }
@@ -93,12 +102,19 @@ impl Tool for WriteFile {
             Some("create_new") => Mode::CreateNew,
             Some(other) => {
                 let got = format!("`{other}`");
-                return Err(ToolError::Field { field: "mode", got, allowed: "`overwrite`, `append`, `create_new`" });
+                return Err(ToolError::Field {
+                    field: "mode",
+                    got,
+                    allowed: "`overwrite`, `append`, `create_new`",
+                });
             }
         };
         let path = files::absolute(&args.path.0)?;
         let unfinished = std::sync::Arc::clone(&guest.unfinished);
-        guest.files.run(move || write(&path, args.content, mode, &unfinished)).await?;
+        guest
+            .files
+            .run(move || write(&path, args.content, mode, &unfinished))
+            .await?;
         Ok(done())
     }
 }
@@ -109,7 +125,11 @@ fn write(path: &Path, content: Halves, mode: Mode, unfinished: &Unfinished) -> R
     }
     let mut options = std::fs::OpenOptions::new();
     // Not truncated before it is known to be a plain file. Appends of several callers do not overwrite each other.
-    options.write(true).append(mode == Mode::Append).create(true).create_new(mode == Mode::CreateNew);
+    options
+        .write(true)
+        .append(mode == Mode::Append)
+        .create(true)
+        .create_new(mode == Mode::CreateNew);
     let mut file = files::open(path, &mut options, "write")?;
     let failed = |error: std::io::Error| files::failed("write", path, error);
     let about = file.metadata().map_err(failed)?;
@@ -137,7 +157,15 @@ fn write(path: &Path, content: Halves, mode: Mode, unfinished: &Unfinished) -> R
     file.write_all(text.as_bytes()).map_err(failed)?;
     if let Some(unit) = after {
         let size = begin + text.len() as u64;
-        unfinished.remember(path, Half { unit, inode: about.ino(), size, number: 0 });
+        unfinished.remember(
+            path,
+            Half {
+                unit,
+                inode: about.ino(),
+                size,
+                number: 0,
+            },
+        );
     }
     Ok(())
 }

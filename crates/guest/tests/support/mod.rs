@@ -3,11 +3,17 @@
 //! As root, tools run as the account in `BERTH_TEST_USER` (default `nobody`), else as whoever runs the tests.
 
 #![allow(dead_code, reason = "each test file uses its part of this")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails, and says why"
+)]
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use berth_guest_api::{ACTIVITY, Activity, Content, HELLO, Hello, TOOLS, ToolResult};
@@ -21,11 +27,14 @@ use tokio::net::UnixStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
+static DISPLAYS: AtomicU32 = AtomicU32::new(0);
+
 /// A guest that ends with the test.
 pub struct TestGuest {
     process: Child,
     folder: tempfile::TempDir,
     log: Arc<Mutex<String>>,
+    display: u32,
 }
 
 /// What one tool answered.
@@ -60,16 +69,22 @@ impl TestGuest {
         let folder = tempfile::tempdir().unwrap();
         // The account of the tools has to get in.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        // One for each guest: tests run beside each other, and beside whatever this machine shows.
+        let display = 1000 + DISPLAYS.fetch_add(1, Ordering::Relaxed) + std::process::id() % 50_000;
         let mut command = Command::new(env!("CARGO_BIN_EXE_berth-guest"));
         command
             .args(["serve", "--listen"])
             .arg(folder.path().join("socket"))
             .env("BERTH_PYTHON", python)
             .env("BERTH_RUN_DIR", folder.path().join("run"))
+            .env("BERTH_DISPLAY", format!(":{display}"))
             .env("BERTH_LOG", "debug")
             .stderr(Stdio::piped());
         if rustix::process::geteuid().is_root() {
-            command.env("BERTH_USER", std::env::var("BERTH_TEST_USER").unwrap_or_else(|_| "nobody".into()));
+            command.env(
+                "BERTH_USER",
+                std::env::var("BERTH_TEST_USER").unwrap_or_else(|_| "nobody".into()),
+            );
         }
         let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap());
@@ -83,10 +98,17 @@ impl TestGuest {
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(count @ 1..) = lines.read(&mut buffer) {
-                kept.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
+                kept.lock()
+                    .unwrap()
+                    .push_str(&String::from_utf8_lossy(&buffer[..count]));
             }
         });
-        Self { process, folder, log }
+        Self {
+            process,
+            folder,
+            log,
+            display,
+        }
     }
 
     /// A folder that tools may write to.
@@ -109,10 +131,16 @@ impl TestGuest {
 
     pub async fn request(&self, method: Method, path: &str, body: impl Into<Bytes>) -> (StatusCode, Bytes) {
         let stream = UnixStream::connect(self.socket()).await.unwrap();
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
         tokio::spawn(connection);
-        let request =
-            Request::builder().method(method).uri(path).header("host", "guest").body(Full::new(body.into())).unwrap();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "guest")
+            .body(Full::new(body.into()))
+            .unwrap();
         let response = sender.send_request(request).await.unwrap();
         let status = response.status();
         (status, response.into_body().collect().await.unwrap().to_bytes())
@@ -128,11 +156,18 @@ impl TestGuest {
 
     /// Calls a tool with arguments as they stand.
     pub async fn call_raw(&self, tool: &str, arguments: impl Into<Bytes>) -> Answer {
-        let (status, body) = self.request(Method::POST, &format!("{TOOLS}{tool}"), arguments).await;
+        let (status, body) = self
+            .request(Method::POST, &format!("{TOOLS}{tool}"), arguments)
+            .await;
         assert_eq!(status, StatusCode::OK, "{}", String::from_utf8_lossy(&body));
         let result: ToolResult = serde_json::from_slice(&body).unwrap();
-        let [Content::Text { text }] = &result.content[..] else { panic!("not one block: {result:?}") };
-        Answer { is_error: result.is_error, text: text.clone() }
+        let [Content::Text { text }] = &result.content[..] else {
+            panic!("not one block: {result:?}")
+        };
+        Answer {
+            is_error: result.is_error,
+            text: text.clone(),
+        }
     }
 
     pub async fn call(&self, tool: &str, arguments: Value) -> Answer {
@@ -141,7 +176,9 @@ impl TestGuest {
 
     /// Runs a command that has to succeed; returns its standard output.
     pub async fn shell(&self, command: &str) -> String {
-        let answer = self.call("shell", json!({ "command": command, "timeout_ms": 30_000 })).await;
+        let answer = self
+            .call("shell", json!({ "command": command, "timeout_ms": 30_000 }))
+            .await;
         assert!(!answer.is_error, "{}", answer.text);
         answer.json()["stdout"].as_str().unwrap().to_owned()
     }
@@ -160,7 +197,9 @@ impl TestGuest {
 
     pub async fn stream(&self) -> TestStream {
         let stream = UnixStream::connect(self.socket()).await.unwrap();
-        let (socket, _) = tokio_tungstenite::client_async("ws://guest/v1/stream", stream).await.unwrap();
+        let (socket, _) = tokio_tungstenite::client_async("ws://guest/v1/stream", stream)
+            .await
+            .unwrap();
         TestStream { socket }
     }
 }
@@ -173,6 +212,9 @@ impl Drop for TestGuest {
         // The end of the guest is the end of everything it started.
         let _ = self.process.kill();
         let _ = self.process.wait();
+        // An X server that was killed leaves these.
+        let _ = fs_err::remove_file(format!("/tmp/.X11-unix/X{}", self.display));
+        let _ = fs_err::remove_file(format!("/tmp/.X{}-lock", self.display));
     }
 }
 
