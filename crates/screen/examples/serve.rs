@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path as UrlPath, State};
 use axum::http::{StatusCode, header};
@@ -125,7 +124,7 @@ async fn show(viewer: &Viewer, mut page: SplitSink<WebSocket, Message>) {
 async fn listen(viewer: &Viewer, mut page: SplitStream<WebSocket>) {
     while let Some(Ok(message)) = page.next().await {
         if let Message::Binary(message) = message
-            && let Err(error) = viewer.receive(&Bytes::from(message))
+            && let Err(error) = viewer.receive(&message)
         {
             eprintln!("the page is closed: {error}");
             return;

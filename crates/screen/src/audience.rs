@@ -1,14 +1,13 @@
 //! What each viewer has been shown, with the work shared among those who have been shown the same.
 //!
-//! Viewers form groups. A group has one reference picture (what its members' pages show) and one region in which that
-//! may differ from the latest capture. When an update is due, one encoding serves all members of a group that can take
+//! Viewers form groups. A group has one [`Shown`]: the picture that its members' pages show, and where that may differ
+//! from the latest capture. When an update is due, one encoding serves all members of a group that can take
 //! it; members that cannot are left behind as a group of their own, and are repainted from there when they can. Groups
 //! that have caught up hold the same picture, so they become one.
 //!
-//! Invariant: outside its region, a group's reference equals the latest capture. So an empty region means that its
-//! members see exactly what the screen shows.
+//! Invariant: two groups that are current show the same, namely what the screen shows.
 
-use crate::encode::encode;
+use crate::encode::Shown;
 use crate::ops::Ops;
 use crate::picture::Picture;
 use crate::region::Region;
@@ -23,18 +22,16 @@ pub struct Audience {
 }
 
 struct Group {
-    reference: Picture,
-    behind: Region,
+    shown: Shown,
     members: Vec<ViewerId>,
 }
 
 impl Audience {
     /// A viewer that has seen nothing of a picture this size.
     pub fn join(&mut self, viewer: ViewerId, picture: &Picture) {
-        let reference = Picture::unknown(picture.width(), picture.height());
+        let shown = Shown::nothing(picture.width(), picture.height());
         self.groups.push(Group {
-            reference,
-            behind: Region::of(picture.bounds()),
+            shown,
             members: vec![viewer],
         });
     }
@@ -50,7 +47,7 @@ impl Audience {
     /// The screen changed in `fresh`.
     pub fn changed(&mut self, fresh: &Region) {
         for group in &mut self.groups {
-            group.behind.add_all(fresh);
+            group.shown.changed(fresh);
         }
     }
 
@@ -58,7 +55,7 @@ impl Audience {
     pub fn behind(&self) -> impl Iterator<Item = ViewerId> + '_ {
         self.groups
             .iter()
-            .filter(|group| !group.behind.is_empty())
+            .filter(|group| !group.shown.is_current())
             .flat_map(|group| group.members.iter().copied())
     }
 
@@ -72,7 +69,7 @@ impl Audience {
         mut send: impl FnMut(&[ViewerId], &Ops),
     ) {
         let mut left_behind = Vec::new();
-        for group in self.groups.iter_mut().filter(|group| !group.behind.is_empty()) {
+        for group in self.groups.iter_mut().filter(|group| !group.shown.is_current()) {
             let (ready, blocked): (Vec<_>, Vec<_>) = group
                 .members
                 .iter()
@@ -83,15 +80,13 @@ impl Audience {
                 continue;
             };
             if !blocked.is_empty() {
-                let (reference, behind) = (group.reference.clone(), group.behind.clone());
                 left_behind.push(Group {
-                    reference,
-                    behind,
+                    shown: group.shown.clone(),
                     members: blocked,
                 });
             }
             group.members = ready;
-            encode(&mut group.reference, picture, &mut group.behind, budget, ops);
+            group.shown.catch_up(picture, budget, ops);
             if !ops.bytes().is_empty() {
                 send(&group.members, ops);
             }
@@ -103,7 +98,7 @@ impl Audience {
     fn unite(&mut self) {
         let (caught_up, mut groups): (Vec<_>, Vec<_>) = std::mem::take(&mut self.groups)
             .into_iter()
-            .partition(|group| group.behind.is_empty());
+            .partition(|group| group.shown.is_current());
         groups.extend(caught_up.into_iter().reduce(|mut one, other| {
             one.members.extend(other.members);
             one

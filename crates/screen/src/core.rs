@@ -65,9 +65,16 @@ impl Core {
 
     /// A viewer is gone: forget it, and let go of what it held.
     pub fn leave(&self, seat: &Seat) {
-        self.roster().seats.retain(|held| held.id != seat.id);
-        self.input.leave(seat.id);
-        self.roster_changed();
+        let mut roster = self.roster();
+        let before = roster.seats.len();
+        roster.seats.retain(|held| held.id != seat.id);
+        let left = roster.seats.len() < before;
+        drop(roster);
+        // One that was never let in holds nothing, and nobody may be there any more to take its leave.
+        if left {
+            self.input.leave(seat.id);
+            self.roster_changed();
+        }
     }
 
     /// Tells the capture thread that a viewer came, greeted or went.

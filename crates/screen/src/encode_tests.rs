@@ -25,7 +25,7 @@ pub fn apply(picture: &mut Picture, change: &Change) -> Rect {
         Change::Fill(rect, colour) => {
             let rect = rect.intersection(&bounds);
             for y in rect.y0..rect.y1 {
-                picture.row_mut(y, rect.x0, rect.x1).fill(colour & 0xFF_FFFF);
+                picture.draw_row(y, rect.x0, rect.x1, |row| row.fill(colour & 0xFF_FFFF));
             }
             rect
         }
@@ -37,11 +37,13 @@ pub fn apply(picture: &mut Picture, change: &Change) -> Rect {
                 u32::MAX
             };
             for y in rect.y0..rect.y1 {
-                for (x, pixel) in picture.row_mut(y, rect.x0, rect.x1).iter_mut().enumerate() {
-                    let noise =
-                        (x as u32 ^ (y as u32).rotate_left(11) ^ seed).wrapping_mul(2_654_435_761) >> 7;
-                    *pixel = (noise % colours).wrapping_mul(0x01_03_07) & 0xFF_FFFF;
-                }
+                picture.draw_row(y, rect.x0, rect.x1, |row| {
+                    for (x, pixel) in row.iter_mut().enumerate() {
+                        let noise =
+                            (x as u32 ^ (y as u32).rotate_left(11) ^ seed).wrapping_mul(2_654_435_761) >> 7;
+                        *pixel = (noise % colours).wrapping_mul(0x01_03_07) & 0xFF_FFFF;
+                    }
+                });
             }
             rect
         }
@@ -109,30 +111,46 @@ proptest! {
         let mut wanted = Picture::unknown(width, height);
         let bounds = wanted.bounds();
         apply(&mut wanted, &Change::Fill(bounds, 0x30_3030));
-        let (mut shown, mut painter) = (Picture::unknown(width, height), Painter::sized(width, height));
-        let (mut behind, mut ops) = (Region::of(wanted.bounds()), Ops::default());
+        let (mut shown, mut painter) = (Shown::nothing(width, height), Painter::sized(width, height));
+        let mut ops = Ops::default();
         for round in changes {
             for change in round {
-                behind.add(apply(&mut wanted, &change));
+                shown.changed(&Region::of(apply(&mut wanted, &change)));
             }
-            encode(&mut shown, &wanted, &mut behind, budget, &mut ops);
+            shown.catch_up(&wanted, budget, &mut ops);
             painter.draw(ops.bytes());
         }
         let mut rounds = 0;
-        while !behind.is_empty() {
-            encode(&mut shown, &wanted, &mut behind, budget, &mut ops);
+        while !shown.is_current() {
+            shown.catch_up(&wanted, budget, &mut ops);
             painter.draw(ops.bytes());
             rounds += 1;
             prop_assert!(rounds < 500, "each round must get somewhere");
         }
-        prop_assert!(shown == wanted);
+        prop_assert!(shown.picture == wanted);
         prop_assert!(same(&painter, &wanted));
     }
 }
 
 #[test]
+fn motion_that_does_not_fit_is_repainted_all_over() {
+    let (mut shown, mut ops) = (Shown::nothing(320, 200), Ops::default());
+    let (mut wanted, mut painter) = (Picture::unknown(320, 200), Painter::sized(320, 200));
+    let mut bottoms = 0;
+    for frame in 0..30 {
+        let all = apply(&mut wanted, &Change::Photo(Rect::at(0, 0, 320, 200), frame * 977));
+        shown.changed(&Region::of(all));
+        shown.catch_up(&wanted, 320 * 50 * 2, &mut ops);
+        painter.draw(ops.bytes());
+        let bottom = &painter.pixels[320 * 199..];
+        bottoms += u32::from(bottom == wanted.row(199, 0, 320));
+    }
+    assert!(bottoms >= 5, "the last row was right {bottoms} times");
+}
+
+#[test]
 fn a_letter_costs_little_and_a_scrolled_terminal_costs_a_line() {
-    let (mut shown, mut ops) = (Picture::unknown(640, 480), Ops::default());
+    let (mut shown, mut ops) = (Shown::nothing(640, 480), Ops::default());
     let mut wanted = Picture::unknown(640, 480);
     for y in 0..480 {
         apply(
@@ -140,25 +158,15 @@ fn a_letter_costs_little_and_a_scrolled_terminal_costs_a_line() {
             &Change::Text(Rect::at(0, y, 640, 1), (y as u32 / 12 * 7919) << 8),
         );
     }
-    encode(
-        &mut shown,
-        &wanted,
-        &mut Region::of(wanted.bounds()),
-        usize::MAX,
-        &mut ops,
-    );
+    shown.changed(&Region::of(wanted.bounds()));
+    shown.catch_up(&wanted, usize::MAX, &mut ops);
     let all = ops.bytes().len();
 
     let bounds = wanted.bounds();
     apply(&mut wanted, &Change::Scroll(bounds, -12));
     let line = apply(&mut wanted, &Change::Text(Rect::at(0, 468, 640, 12), 11));
-    encode(
-        &mut shown,
-        &wanted,
-        &mut Region::of(wanted.bounds()),
-        usize::MAX,
-        &mut ops,
-    );
+    shown.changed(&Region::of(wanted.bounds()));
+    shown.catch_up(&wanted, usize::MAX, &mut ops);
     assert!(
         ops.bytes().len() < line.area() + 300,
         "{} of {all}",
@@ -166,15 +174,11 @@ fn a_letter_costs_little_and_a_scrolled_terminal_costs_a_line() {
     );
 
     let letter = apply(&mut wanted, &Change::Text(Rect::at(100, 100, 7, 12), 5));
-    encode(&mut shown, &wanted, &mut Region::of(letter), usize::MAX, &mut ops);
+    shown.changed(&Region::of(letter));
+    shown.catch_up(&wanted, usize::MAX, &mut ops);
     assert!(ops.bytes().len() < 150, "{}", ops.bytes().len());
 
-    encode(
-        &mut shown,
-        &wanted,
-        &mut Region::of(wanted.bounds()),
-        usize::MAX,
-        &mut ops,
-    );
+    shown.changed(&Region::of(wanted.bounds()));
+    shown.catch_up(&wanted, usize::MAX, &mut ops);
     assert!(ops.bytes().is_empty());
 }

@@ -30,9 +30,9 @@ const SHORTEST_SPAN: Duration = Duration::from_micros(300);
 /// Rates that are remembered.
 const MAX_RATES: usize = 16;
 /// How much of the link one update may take up.
-const BUDGET_SPAN: f64 = 0.1;
+const BUDGET_SPAN: f64 = 0.25;
 /// Bounds of [`Flow::budget`].
-const BUDGET: (f64, f64) = (128_000.0, 1_000_000.0);
+const BUDGET: (f64, f64) = (128_000.0, 8_000_000.0);
 
 /// An acknowledgement of an update that is not in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -60,11 +60,12 @@ impl Grabber {
                     .shm_get_image(root, x, y, width, height, u32::MAX, u8::from(format), *seg, 0)?
                     .reply()?;
                 for row in 0..rect.height() {
-                    let pixels = picture.row_mut(rect.y0 + row, rect.x0, rect.x1);
-                    segment.read(row * rect.width(), pixels);
-                    for pixel in pixels {
-                        *pixel = u32::from_le(*pixel) & COLOUR;
-                    }
+                    picture.draw_row(rect.y0 + row, rect.x0, rect.x1, |pixels| {
+                        segment.read(row * rect.width(), pixels);
+                        for pixel in pixels {
+                            *pixel = u32::from_le(*pixel) & COLOUR;
+                        }
+                    });
                 }
             }
             Self::Plain => {
@@ -82,10 +83,11 @@ impl Grabber {
                     .take(rect.height())
                     .enumerate()
                 {
-                    let pixels = picture.row_mut(rect.y0 + row, rect.x0, rect.x1);
-                    for (pixel, bytes) in pixels.iter_mut().zip(bytes.chunks_exact(4)) {
-                        *pixel = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0]);
-                    }
+                    picture.draw_row(rect.y0 + row, rect.x0, rect.x1, |pixels| {
+                        for (pixel, bytes) in pixels.iter_mut().zip(bytes.chunks_exact(4)) {
+                            *pixel = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0]);
+                        }
+                    });
                 }
             }
         }

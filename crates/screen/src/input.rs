@@ -4,6 +4,7 @@
 //! that a capture under way delays no key. [`meaning`] decides what a key of a browser means, [`keymap`] where the
 //! display's keyboard has it, [`spares`] lends key codes to characters that it does not have.
 
+pub mod device;
 pub mod keyboard;
 pub mod keymap;
 pub mod meaning;

@@ -39,6 +39,7 @@ mod seat;
 mod segment;
 mod tiles;
 mod wake;
+mod watch;
 pub mod wire;
 
 #[cfg(test)]

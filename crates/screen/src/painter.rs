@@ -181,11 +181,11 @@ impl<'a> Fields<'a> {
     }
 
     fn u16(&mut self) -> u16 {
-        u16::from_le_bytes(self.take(2).try_into().unwrap())
+        u16::from_le_bytes(self.take(2).try_into().expect("as many bytes as were taken"))
     }
 
     fn u32(&mut self) -> u32 {
-        u32::from_le_bytes(self.take(4).try_into().unwrap())
+        u32::from_le_bytes(self.take(4).try_into().expect("as many bytes as were taken"))
     }
 
     fn numbers<const N: usize>(&mut self) -> [usize; N] {

@@ -3,11 +3,17 @@
 //! A pixel is `0x00RRGGBB`. A picture that nobody has drawn on yet holds [`UNKNOWN`], which equals no pixel of a
 //! screen, so that comparing against it finds every pixel changed.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 /// What a pixel holds of which a viewer has seen nothing.
 pub const UNKNOWN: u32 = 0xFF00_0000;
 
 /// The most pixels a screen may have: 8K, and what one viewer may make the guest hold in memory.
 pub const MAX_PIXELS: usize = 7680 * 4320;
+
+/// Columns whose pixels in one row share a hash.
+pub const STRIP_WIDTH: usize = 64;
 
 /// A rectangle of pixels: `x0..x1` by `y0..y1`, never turned inside out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,21 +87,33 @@ impl Rect {
     }
 }
 
-/// Pixels in rows without gaps.
+/// Pixels in rows without gaps, and a hash of every strip of every row: what has moved is found by hashes alone, without
+/// reading two whole pictures from memory once more.
+///
+/// Invariant: each hash is that of the pixels it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     width: usize,
     height: usize,
     pixels: Vec<u32>,
+    /// Strip by strip, each from the top row down.
+    hashes: Vec<u64>,
 }
 
 impl Picture {
     /// A picture of which nothing is known yet.
     pub fn unknown(width: usize, height: usize) -> Self {
+        let pixels = vec![UNKNOWN; width * height];
+        let hash_of = |x0: usize| hash(&pixels[x0..(x0 + STRIP_WIDTH).min(width)]);
+        let hashes = (0..width)
+            .step_by(STRIP_WIDTH)
+            .flat_map(|x0| vec![hash_of(x0); height])
+            .collect();
         Self {
             width,
             height,
-            pixels: vec![UNKNOWN; width * height],
+            pixels,
+            hashes,
         }
     }
 
@@ -120,17 +138,18 @@ impl Picture {
         &self.pixels[y * self.width + x0..y * self.width + x1]
     }
 
-    /// The same, to write to.
-    #[inline]
-    pub fn row_mut(&mut self, y: usize, x0: usize, x1: usize) -> &mut [u32] {
-        &mut self.pixels[y * self.width + x0..y * self.width + x1]
+    /// Has `draw` write to the pixels of row `y` in columns `x0..x1`.
+    pub fn draw_row(&mut self, y: usize, x0: usize, x1: usize, draw: impl FnOnce(&mut [u32])) {
+        draw(&mut self.pixels[y * self.width + x0..y * self.width + x1]);
+        self.hash_again(y, x0, x1);
     }
 
     /// Takes the pixels of `rect` from `other`, which has the same size.
     pub fn take(&mut self, other: &Self, rect: &Rect) {
         for y in rect.y0..rect.y1 {
-            self.row_mut(y, rect.x0, rect.x1)
-                .copy_from_slice(other.row(y, rect.x0, rect.x1));
+            self.draw_row(y, rect.x0, rect.x1, |row| {
+                row.copy_from_slice(other.row(y, rect.x0, rect.x1))
+            });
         }
     }
 
@@ -139,9 +158,18 @@ impl Picture {
     pub fn shift(&mut self, sx: usize, sy: usize, to: &Rect) {
         let (stride, width) = (self.width, to.width());
         let mut line = |row: usize| {
-            let from = (sy + row) * stride + sx;
+            let (y, from) = (to.y0 + row, sy + row);
             self.pixels
-                .copy_within(from..from + width, (to.y0 + row) * stride + to.x0);
+                .copy_within(from * stride + sx..from * stride + sx + width, y * stride + to.x0);
+            for strip in to.x0 / STRIP_WIDTH..to.x1.div_ceil(STRIP_WIDTH) {
+                let columns = self.strip(strip);
+                let whole = to.x0 <= columns.start && columns.end <= to.x1;
+                self.hashes[strip * self.height + y] = if whole && sx == to.x0 {
+                    self.hashes[strip * self.height + from]
+                } else {
+                    hash(self.row(y, columns.start, columns.end))
+                };
+            }
         };
         if sy < to.y0 {
             (0..to.height()).rev().for_each(&mut line);
@@ -149,7 +177,55 @@ impl Picture {
             (0..to.height()).for_each(&mut line);
         }
     }
+
+    /// The hashes of a strip's rows `rows`, for the strip that is `columns`, or a part of one.
+    pub fn hashes(&self, rows: Range<usize>, columns: &Range<usize>) -> Cow<'_, [u64]> {
+        let strip = columns.start / STRIP_WIDTH;
+        if *columns == self.strip(strip) {
+            return Cow::Borrowed(&self.hashes[strip * self.height..][rows]);
+        }
+        Cow::Owned(
+            rows.map(|y| hash(self.row(y, columns.start, columns.end)))
+                .collect(),
+        )
+    }
+
+    /// The columns of a strip.
+    fn strip(&self, strip: usize) -> Range<usize> {
+        strip * STRIP_WIDTH..((strip + 1) * STRIP_WIDTH).min(self.width)
+    }
+
+    /// Hashes the strips of row `y` that meet columns `x0..x1`, whose pixels were just written and so are at hand.
+    fn hash_again(&mut self, y: usize, x0: usize, x1: usize) {
+        for strip in x0 / STRIP_WIDTH..x1.div_ceil(STRIP_WIDTH) {
+            let columns = self.strip(strip);
+            self.hashes[strip * self.height + y] = hash(self.row(y, columns.start, columns.end));
+        }
+    }
 }
+
+/// A sum of products with fixed odd factors, which compilers turn into vector instructions. Not for hostile input: a
+/// collision only wastes bytes, for pixels are compared before anyone relies on them.
+fn hash(row: &[u32]) -> u64 {
+    let products = row
+        .iter()
+        .zip(&FACTORS)
+        .map(|(pixel, factor)| u64::from(*pixel) * u64::from(*factor));
+    let sum = products.fold(0u64, u64::wrapping_add);
+    // Spreads the sum to the high bits, by which rows are looked up.
+    (sum ^ sum >> 29).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+const FACTORS: [u32; STRIP_WIDTH] = {
+    let mut factors = [0; STRIP_WIDTH];
+    let (mut n, mut state) = (0, 0x2545_F491u32);
+    while n < STRIP_WIDTH {
+        state = state.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+        factors[n] = (state ^ state >> 15) | 1;
+        n += 1;
+    }
+    factors
+};
 
 #[cfg(test)]
 mod tests {
@@ -159,8 +235,10 @@ mod tests {
     fn a_shift_reads_the_source_before_it_writes() {
         for (sx, sy, x, y) in [(0, 0, 1, 2), (1, 2, 0, 0), (2, 1, 0, 1), (0, 1, 2, 1)] {
             let mut picture = Picture::unknown(6, 6);
-            for (n, pixel) in picture.pixels.iter_mut().enumerate() {
-                *pixel = n as u32;
+            for y in 0..6 {
+                picture.draw_row(y, 0, 6, |row| {
+                    row.copy_from_slice(&[0, 1, 2, 3, 4, 5].map(|x| x + y as u32 * 6))
+                });
             }
             let before = picture.clone();
             picture.shift(sx, sy, &Rect::at(x, y, 4, 3));

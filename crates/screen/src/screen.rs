@@ -80,6 +80,15 @@ impl Drop for Shared {
     }
 }
 
+/// Closes the screen when a thread ends, also when it panics.
+struct Ended(Arc<Core>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 impl Screen {
     /// Connects to an X server, such as `:1`. Blocks for a few round trips.
     pub fn open(display: &str) -> Result<Self, ScreenError> {
@@ -89,6 +98,12 @@ impl Screen {
         // From here on a failure drops `shared`, which stops whichever thread has begun.
         let shared = Arc::new(Shared { core });
         let begin = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            // Without one of its threads a screen is no use, so the end of either is the end of both.
+            let ended = Ended(Arc::clone(&shared.core));
+            let run = move || {
+                let _ended = ended;
+                run();
+            };
             thread::Builder::new()
                 .name(name.into())
                 .spawn(run)

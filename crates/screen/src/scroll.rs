@@ -7,12 +7,13 @@
 //!
 //! A hash that lies costs nothing but bytes: the caller compares the pixels after it applied the copies.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::picture::{Picture, Rect};
+use crate::picture::{Picture, Rect, STRIP_WIDTH};
 
-/// Columns of a strip.
-const STRIP_WIDTH: usize = 64;
+/// Strips that are looked at first.
+const SAMPLE: usize = 8;
 /// Rows that must move together to be worth an operation.
 const MIN_RUN: usize = 8;
 /// Smaller changes are cheaper to paint than to search.
@@ -44,15 +45,17 @@ pub fn find(shown: &Picture, wanted: &Picture, area: &Rect) -> Vec<Copy> {
     // What moved came from beside the change as well: a copied area's last lines come from below it.
     let margin = area.height() / 2;
     let source = area.y0.saturating_sub(margin)..(area.y1 + margin).min(shown.height());
-    let strips: Vec<Strip> = (area.x0..area.x1)
-        .step_by(STRIP_WIDTH)
-        .map(|x0| {
-            let columns = x0..(x0 + STRIP_WIDTH).min(area.x1);
+    let starts = (area.x0 / STRIP_WIDTH..area.x1.div_ceil(STRIP_WIDTH)).map(|strip| strip * STRIP_WIDTH);
+    let strips: Vec<Strip<'_>> = starts
+        .map(|x| {
+            let columns = x.max(area.x0)..(x + STRIP_WIDTH).min(area.x1);
+            let old = shown.hashes(source.clone(), &columns);
+            let new = wanted.hashes(area.y0..area.y1, &columns);
             Strip {
-                old: hash_rows(shown, source.clone(), &columns),
-                new: hash_rows(wanted, area.y0..area.y1, &columns),
-                above: area.y0 - source.start,
                 columns,
+                old,
+                new,
+                above: area.y0 - source.start,
             }
         })
         .collect();
@@ -82,16 +85,17 @@ pub fn find(shown: &Picture, wanted: &Picture, area: &Rect) -> Vec<Copy> {
     copies
 }
 
-struct Strip {
+/// Columns, with the hashes of their rows.
+struct Strip<'a> {
     columns: Range<usize>,
     /// Rows of the old picture, from `above` rows above the area to below it.
-    old: Vec<u64>,
+    old: Cow<'a, [u64]>,
     /// Rows of the area in the new picture.
-    new: Vec<u64>,
+    new: Cow<'a, [u64]>,
     above: usize,
 }
 
-impl Strip {
+impl Strip<'_> {
     /// Whether row `y` of the area is another than before.
     fn changed(&self, y: usize) -> bool {
         self.new[y] != self.old[y + self.above]
@@ -105,41 +109,16 @@ impl Strip {
     }
 }
 
-fn hash_rows(picture: &Picture, rows: Range<usize>, columns: &Range<usize>) -> Vec<u64> {
-    rows.map(|y| hash(picture.row(y, columns.start, columns.end)))
-        .collect()
-}
-
-/// Four lanes that do not wait for each other. Not for hostile input: a collision only wastes bytes.
-fn hash(row: &[u32]) -> u64 {
-    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
-    let mix = |lane: u64, value: u64| {
-        let product = (lane ^ value).wrapping_mul(FACTOR);
-        product ^ product >> 31
-    };
-    let mut lanes = [1u64, 2, 3, 4];
-    let mut eights = row.chunks_exact(8);
-    for eight in &mut eights {
-        for (lane, pair) in lanes.iter_mut().zip(eight.chunks_exact(2)) {
-            *lane = mix(*lane, u64::from(pair[0]) | u64::from(pair[1]) << 32);
-        }
-    }
-    let rest = eights
-        .remainder()
-        .iter()
-        .fold(5, |lane, pixel| mix(lane, u64::from(*pixel)));
-    lanes.iter().fold(rest, |sum, lane| mix(sum, *lane))
-}
-
 /// The distance that most rows moved: positive is down. None when too few agree.
-fn elect(strips: &[Strip]) -> Option<isize> {
+fn elect(strips: &[Strip<'_>]) -> Option<isize> {
     let first = strips.first()?;
     let rows = first.old.len();
     let mut votes = vec![0u32; 2 * rows + 1];
     let mut heads = vec![NONE; BUCKETS];
     let mut nexts = vec![NONE; rows];
     let mut voters = 0u32;
-    for strip in strips {
+    // Some strips tell whether anything moved; most changes are no scroll.
+    for strip in strips.iter().step_by(strips.len().div_ceil(SAMPLE)) {
         let Strip { old, new, above, .. } = strip;
         heads.fill(NONE);
         // A row like the one above it says nothing about where it came from.
@@ -182,7 +161,7 @@ struct Group {
 }
 
 impl Group {
-    fn of(strip: &Strip, distance: isize) -> Self {
+    fn of(strip: &Strip<'_>, distance: isize) -> Self {
         let rows = 0..strip.new.len();
         let explained: Vec<bool> = rows.clone().map(|y| strip.moved(y, distance)).collect();
         let useful = rows.map(|y| explained[y] && strip.changed(y)).collect();
@@ -277,12 +256,12 @@ mod tests {
     fn lined(width: usize, height: usize, seed: u32) -> Picture {
         let mut picture = Picture::unknown(width, height);
         for y in 0..height {
-            for (x, pixel) in picture.row_mut(y, 0, width).iter_mut().enumerate() {
-                *pixel = (seed + y as u32)
-                    .wrapping_mul(2_654_435_761)
-                    .wrapping_add(x as u32 * 7)
-                    & 0xFF_FFFF;
-            }
+            picture.draw_row(y, 0, width, |row| {
+                for (x, pixel) in row.iter_mut().enumerate() {
+                    let hash = (seed + y as u32).wrapping_mul(2_654_435_761);
+                    *pixel = hash.wrapping_add(x as u32 * 7) & 0xFF_FFFF;
+                }
+            });
         }
         picture
     }
@@ -311,8 +290,8 @@ mod tests {
     fn a_scroll_down_beside_a_changing_bar_is_found() {
         let (mut shown, mut wanted) = (lined(400, 200, 50), lined(400, 200, 37));
         for y in 0..200 {
-            shown.row_mut(y, 390, 400).fill(y as u32);
-            wanted.row_mut(y, 390, 400).fill(1000 - y as u32);
+            shown.draw_row(y, 390, 400, |row| row.fill(y as u32));
+            wanted.draw_row(y, 390, 400, |row| row.fill(1000 - y as u32));
         }
         let copies = find(&shown, &wanted, &shown.bounds());
         apply(&mut shown, &copies);
@@ -325,8 +304,8 @@ mod tests {
     fn a_blank_line_that_stays_cuts_no_scroll_apart_wrongly() {
         let (mut shown, mut wanted) = (lined(256, 240, 20), lined(256, 240, 0));
         // Two pieces of a list move down past a row that stands still.
-        shown.row_mut(120, 0, 256).fill(9);
-        wanted.row_mut(120, 0, 256).fill(9);
+        shown.draw_row(120, 0, 256, |row| row.fill(9));
+        wanted.draw_row(120, 0, 256, |row| row.fill(9));
         let copies = find(&shown, &wanted, &shown.bounds());
         assert!(copies.len() >= 2);
         let before = shown.clone();

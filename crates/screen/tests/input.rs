@@ -1,5 +1,6 @@
 //! What a person does in a page happens on the display: as an application with a window is told, and as a terminal
 //! writes it to a file.
+#![allow(clippy::unwrap_used, reason = "what fails in a test says so by panicking")]
 
 mod harness;
 
@@ -319,7 +320,7 @@ async fn the_last_handle_gives_the_keyboard_back() {
     page.text("жшщ");
     page.key(1, 0, "KeyA", "a");
     recorder.until(|told| typed(told).ends_with('a'));
-    assert_eq!(free(&map()), free(&before) - 3);
+    assert_eq!(free(&map()), free(&before) - 3, "one key each");
     drop((page, screen));
     recorder.until(|told| told.iter().filter(|told| matches!(told, Told::Up(_))).count() == 4);
     let started = Instant::now();

@@ -61,8 +61,8 @@ pub struct Keymap {
     characters: HashMap<char, Stroke>,
     symbols: HashMap<u32, Stroke>,
     modifiers: HashMap<Keycode, Modifier>,
-    /// First symbol of every key.
-    first: HashMap<Keycode, u32>,
+    /// First two symbols of every key: plain, and with shift.
+    first: HashMap<Keycode, [u32; 2]>,
     /// Keys that mean nothing.
     free: Vec<Keycode>,
 }
@@ -84,7 +84,10 @@ impl Keymap {
         let keys: Vec<(Keycode, &[u32])> = (lowest..=Keycode::MAX).zip(symbols.chunks_exact(width)).collect();
         for (keycode, symbols) in &keys {
             let first = symbols[0];
-            map.first.insert(*keycode, first);
+            map.first.insert(
+                *keycode,
+                [first, symbols.get(1).copied().unwrap_or(key::NoSymbol)],
+            );
             if modifying.contains(keycode) {
                 if let Some(modifier) = modifier_of(first) {
                     map.modifiers.insert(*keycode, modifier);
@@ -154,7 +157,7 @@ impl Keymap {
             self.modifiers
                 .keys()
                 .copied()
-                .filter(move |code| self.first_symbol(*code) == symbol)
+                .filter(move |code| self.first_symbols(*code)[0] == symbol)
                 .min()
         };
         let any = || {
@@ -169,9 +172,9 @@ impl Keymap {
             .or_else(any)
     }
 
-    /// The first symbol of a key.
-    pub fn first_symbol(&self, keycode: Keycode) -> u32 {
-        self.first.get(&keycode).copied().unwrap_or(key::NoSymbol)
+    /// The first two symbols of a key: plain, and with shift.
+    pub fn first_symbols(&self, keycode: Keycode) -> [u32; 2] {
+        self.first.get(&keycode).copied().unwrap_or([key::NoSymbol; 2])
     }
 
     /// Keys without any symbol, lowest first.

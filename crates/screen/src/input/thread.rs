@@ -1,16 +1,13 @@
 //! The input thread: takes what viewers did out of the queue and does it on the display.
 
 use std::collections::HashMap;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use tracing::{debug, info};
-use x11rb::connection::Connection;
 use x11rb::errors::ReplyError;
-use x11rb::protocol::xproto::{self, Window};
-use x11rb::protocol::xtest::ConnectionExt as _;
 use x11rb::rust_connection::RustConnection;
 
+use super::device::Device;
 use super::keyboard::{KeyEvent, Keyboard};
 use super::pointer::Wheel;
 use super::queue::{Action, Command};
@@ -18,13 +15,11 @@ use crate::audience::ViewerId;
 use crate::core::Core;
 use crate::screen::ScreenError;
 use crate::seat::Seat;
-use crate::wire::page::Position;
 
 /// The thread's state.
 pub struct Injector {
     core: Arc<Core>,
-    connection: RustConnection,
-    root: Window,
+    device: Arc<Device>,
     keyboard: Keyboard,
     /// Who holds a button.
     buttons: HashMap<u8, ViewerId>,
@@ -54,20 +49,17 @@ impl Injector {
                 display: display.into(),
                 source,
             })?;
-        let root = connection.setup().roots[screen].root;
-        let keyboard = connection
-            .xtest_get_version(2, 2)
-            .map_err(ReplyError::from)
-            .and_then(|cookie| cookie.reply())
-            .and_then(|_| Keyboard::new(&connection, root))
-            .map_err(|source| ScreenError::Request {
-                step: "prepare the input",
-                source: source.into(),
-            })?;
+        let prepared = Device::new(connection, screen).map(Arc::new).and_then(|device| {
+            let keyboard = Keyboard::new(Arc::clone(&device))?;
+            Ok((device, keyboard))
+        });
+        let (device, keyboard) = prepared.map_err(|source| ScreenError::Request {
+            step: "prepare the input",
+            source: source.into(),
+        })?;
         Ok(Self {
             core,
-            connection,
-            root,
+            device,
             keyboard,
             buttons: HashMap::new(),
             wheels: HashMap::new(),
@@ -83,8 +75,6 @@ impl Injector {
                 "the screen takes no more input"
             ),
         }
-        // Without input a screen is no use; closing it makes both threads end, whoever was first.
-        self.core.close();
     }
 
     fn serve(&mut self) -> Result<(), InputError> {
@@ -103,37 +93,39 @@ impl Injector {
                     }
                 }
             }
-            self.connection.flush()?;
+            self.device.flush()?;
             for (seat, seq) in applied {
                 seat.input_applied(seq);
             }
-            // Events that came with an answer do not make the connection readable: so this comes last.
-            if !self.keyboard.take_events(&self.connection)? {
-                self.core.input.sleep(&self.connection.stream().as_fd())?;
+            let news = self.device.news()?;
+            if news.map_changed {
+                self.keyboard.map_changed();
+            }
+            if !news.any {
+                self.core.input.sleep(&*self.device)?;
             }
         }
         for (button, _) in self.buttons.drain() {
-            self.connection
-                .xtest_fake_input(xproto::BUTTON_RELEASE_EVENT, button, 0, self.root, 0, 0, 0)?;
+            self.device.button(button, false)?;
         }
-        self.keyboard.restore(&self.connection)?;
-        self.connection.flush()?;
+        self.keyboard.restore()?;
+        self.device.sync()?;
         Ok(())
     }
 
     fn apply(&mut self, viewer: ViewerId, action: &Action) -> Result<(), ReplyError> {
         match action {
-            Action::Pointer(at) => self.move_to(*at),
+            Action::Pointer(at) => self.device.move_to(*at),
             Action::Button { button, down, at } => {
-                self.move_to(*at)?;
+                self.device.move_to(*at)?;
                 self.button(viewer, *button, *down)
             }
             Action::Wheel { dx, dy, at } => {
-                self.move_to(*at)?;
+                self.device.move_to(*at)?;
                 for (button, clicks) in self.wheels.entry(viewer).or_default().turn(*dx, *dy) {
                     for _ in 0..clicks {
-                        self.fake_button(button, true)?;
-                        self.fake_button(button, false)?;
+                        self.device.button(button, true)?;
+                        self.device.button(button, false)?;
                     }
                 }
                 Ok(())
@@ -146,42 +138,31 @@ impl Injector {
                 key,
             } => {
                 let (down, repeat, modifiers) = (*down, *repeat, *modifiers);
-                self.keyboard.key(
-                    &self.connection,
-                    &KeyEvent {
-                        viewer,
-                        down,
-                        repeat,
-                        modifiers,
-                        code,
-                        key,
-                    },
-                )
+                self.keyboard.key(&KeyEvent {
+                    viewer,
+                    down,
+                    repeat,
+                    modifiers,
+                    code,
+                    key,
+                })
             }
-            Action::Text(text) => self.keyboard.text(&self.connection, text),
+            Action::Text(text) => self.keyboard.text(text),
             Action::Release => self.release_all(viewer),
         }
-    }
-
-    fn move_to(&self, at: Position) -> Result<(), ReplyError> {
-        // X counts to 32,767 and keeps the pointer on the screen by itself.
-        let [x, y] = [at.x, at.y].map(|n| i16::try_from(n).unwrap_or(i16::MAX));
-        self.connection
-            .xtest_fake_input(xproto::MOTION_NOTIFY_EVENT, 0, 0, self.root, x, y, 0)?;
-        Ok(())
     }
 
     fn button(&mut self, viewer: ViewerId, button: u8, down: bool) -> Result<(), ReplyError> {
         let holder = self.buttons.get(&button).copied();
         if down {
             if holder.is_some() {
-                self.fake_button(button, false)?;
+                self.device.button(button, false)?;
             }
             self.buttons.insert(button, viewer);
-            self.fake_button(button, true)
+            self.device.button(button, true)
         } else if holder == Some(viewer) {
             self.buttons.remove(&button);
-            self.fake_button(button, false)
+            self.device.button(button, false)
         } else {
             Ok(())
         }
@@ -197,17 +178,6 @@ impl Injector {
         for button in held {
             self.button(viewer, button, false)?;
         }
-        self.keyboard.release_all(&self.connection, viewer)
-    }
-
-    fn fake_button(&self, button: u8, down: bool) -> Result<(), ReplyError> {
-        let kind = if down {
-            xproto::BUTTON_PRESS_EVENT
-        } else {
-            xproto::BUTTON_RELEASE_EVENT
-        };
-        self.connection
-            .xtest_fake_input(kind, button, 0, self.root, 0, 0, 0)?;
-        Ok(())
+        self.keyboard.release_all(viewer)
     }
 }

@@ -31,6 +31,11 @@ pub struct Server {
 impl Server {
     /// A server with one screen, such as `800x600`.
     pub fn start(size: &str) -> Self {
+        Self::start_without(size, &[])
+    }
+
+    /// A server that lacks some extensions.
+    pub fn start_without(size: &str, extensions: &[&str]) -> Self {
         let mut child = Command::new("Xvfb")
             .args([
                 "-displayfd",
@@ -42,6 +47,7 @@ impl Server {
                 "0",
                 &format!("{size}x24"),
             ])
+            .args(extensions.iter().flat_map(|extension| ["-extension", extension]))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -1,0 +1,300 @@
+//! What there is while someone watches a screen: its picture, who watches, and what each of them is owed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use flate2::CompressError;
+use x11rb::connection::Connection;
+use x11rb::errors::{ConnectionError, ReplyError, ReplyOrIdError};
+use x11rb::protocol::damage::{ConnectionExt as _, Damage, ReportLevel};
+use x11rb::protocol::xfixes::{ConnectionExt as _, CursorNotifyMask};
+use x11rb::protocol::xproto::Window;
+use x11rb::rust_connection::RustConnection;
+
+use crate::audience::{Audience, ViewerId};
+use crate::cursor;
+use crate::deflate::Deflate;
+use crate::grab::Grabber;
+use crate::ops::Ops;
+use crate::pace::{Pace, SETTLE};
+use crate::picture::{Picture, Rect};
+use crate::region::Region;
+use crate::seat::Seat;
+use crate::wire::server;
+
+/// Between two shapes of the pointer: an animated one must not crowd out the picture.
+const CURSOR_GAP: Duration = Duration::from_millis(50);
+
+/// The state of a screen that is watched.
+pub struct Watch {
+    damage: Damage,
+    grabber: Grabber,
+    picture: Picture,
+    /// Damaged and not captured.
+    pending: Region,
+    /// When the first of `pending` was damaged.
+    changed_at: Option<Instant>,
+    pace: Pace,
+    audience: Audience,
+    watchers: Vec<Watcher>,
+    ops: Ops,
+    cursor: Cursor,
+}
+
+/// One viewer, as this thread sees it.
+struct Watcher {
+    seat: Arc<Seat>,
+    /// There if the page can inflate.
+    deflate: Option<Deflate>,
+    cursor_shown: u64,
+    /// The last input before the capture under way.
+    input_seq: u32,
+}
+
+/// The pointer's shape.
+#[derive(Default)]
+struct Cursor {
+    message: Bytes,
+    /// Counts shapes; no viewer has been shown shape 0.
+    version: u64,
+    changed: bool,
+    not_before: Option<Instant>,
+}
+
+impl Watch {
+    /// Asks the X server to report changes from now on.
+    pub fn start(
+        connection: &RustConnection,
+        root: Window,
+        size: (u16, u16),
+    ) -> Result<Self, ReplyOrIdError> {
+        let (width, height) = (usize::from(size.0), usize::from(size.1));
+        let grabber = Grabber::new(connection, width * height)?;
+        let damage = connection.generate_id()?;
+        connection.damage_create(damage, root, ReportLevel::DELTA_RECTANGLES)?;
+        connection.xfixes_select_cursor_input(root, CursorNotifyMask::DISPLAY_CURSOR)?;
+        let picture = Picture::unknown(width, height);
+        Ok(Self {
+            damage,
+            grabber,
+            // What was drawn before the damage was asked for is captured whole.
+            pending: Region::of(picture.bounds()),
+            changed_at: None,
+            picture,
+            pace: Pace::default(),
+            audience: Audience::default(),
+            watchers: Vec::new(),
+            ops: Ops::default(),
+            cursor: Cursor {
+                changed: true,
+                ..Cursor::default()
+            },
+        })
+    }
+
+    /// Asks the X server to report nothing any more; gives back who watched.
+    pub fn end(self, connection: &RustConnection, root: Window) -> Result<Vec<Arc<Seat>>, ConnectionError> {
+        connection.damage_destroy(self.damage)?;
+        connection.xfixes_select_cursor_input(root, CursorNotifyMask::from(0u32))?;
+        self.grabber.release(connection)?;
+        Ok(self.watchers.into_iter().map(|watcher| watcher.seat).collect())
+    }
+
+    /// Whether `damage` reports the changes of this.
+    pub fn is_told_by(&self, damage: Damage) -> bool {
+        self.damage == damage
+    }
+
+    /// A viewer that was sent this screen's size, and nothing else.
+    pub fn admit(&mut self, seat: Arc<Seat>) {
+        self.audience.join(seat.id, &self.picture);
+        let deflate = seat
+            .page()
+            .is_some_and(|page| page.inflates)
+            .then(Deflate::default);
+        self.watchers.push(Watcher {
+            seat,
+            deflate,
+            cursor_shown: 0,
+            input_seq: 0,
+        });
+    }
+
+    /// Forgets everyone but those in `seats`.
+    pub fn keep(&mut self, seats: &[Arc<Seat>]) {
+        let left = |watcher: &Watcher| !seats.iter().any(|seat| seat.id == watcher.seat.id);
+        for gone in self.watchers.extract_if(.., |watcher| left(watcher)) {
+            self.audience.leave(gone.seat.id);
+        }
+    }
+
+    /// Whether `seat` watches.
+    pub fn has(&self, seat: &Seat) -> bool {
+        self.seat(seat.id).is_some()
+    }
+
+    /// Whether nobody does.
+    pub fn is_unwatched(&self) -> bool {
+        self.watchers.is_empty()
+    }
+
+    /// The screen changed in `rect`.
+    pub fn damaged(&mut self, rect: &Rect) {
+        let rect = rect.intersection(&self.picture.bounds());
+        if !rect.is_empty() {
+            self.pending.add(rect);
+            self.changed_at.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// When to capture next; none while nothing changed or nobody can take it.
+    pub fn capture_due(&self, now: Instant) -> Option<Instant> {
+        let ready = |id: &ViewerId| self.seat(*id).is_some_and(|seat| seat.budget().is_some());
+        let anyone = if self.pending.is_empty() {
+            self.audience.behind().any(|id| ready(&id))
+        } else {
+            // Not `any`: each viewer that is not ready is to call when it is.
+            self.watchers
+                .iter()
+                .filter(|watcher| watcher.seat.budget().is_some())
+                .count()
+                > 0
+        };
+        // What waited for a viewer has settled long ago.
+        let settled = || now.checked_sub(SETTLE).unwrap_or(now);
+        anyone.then(|| self.pace.due(self.changed_at.unwrap_or_else(settled)))
+    }
+
+    /// When to send the pointer's shape next; none while everyone who can take it has it.
+    pub fn cursor_due(&self, now: Instant) -> Option<Instant> {
+        let cursor = &self.cursor;
+        let owed = |watcher: &&Watcher| {
+            (cursor.changed || watcher.cursor_shown != cursor.version) && watcher.seat.takes_message()
+        };
+        let anyone = self.watchers.iter().filter(owed).count() > 0;
+        let not_before = cursor.not_before.filter(|_| cursor.changed);
+        anyone.then(|| not_before.unwrap_or(now))
+    }
+
+    /// Shows the pointer's shape to everyone who can take it.
+    pub fn send_cursor(&mut self, connection: &RustConnection, now: Instant) -> Result<(), ReplyError> {
+        if self.cursor.changed {
+            self.cursor.changed = false;
+            self.cursor.not_before = Some(now + CURSOR_GAP);
+            match connection.xfixes_get_cursor_image()?.reply() {
+                Ok(image) => {
+                    let message = cursor::message(&cursor::Shape {
+                        width: image.width,
+                        height: image.height,
+                        hot_x: image.xhot,
+                        hot_y: image.yhot,
+                        pixels: &image.cursor_image,
+                    });
+                    if message != self.cursor.message {
+                        self.cursor.message = message;
+                        self.cursor.version += 1;
+                    }
+                }
+                // While a desktop starts there may be no shape to read; the next change brings one.
+                Err(ReplyError::X11Error(error)) => {
+                    tracing::debug!(?error, "the pointer's shape cannot be read now");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        for watcher in &mut self.watchers {
+            if watcher.cursor_shown != self.cursor.version && watcher.seat.takes_message() {
+                watcher.cursor_shown = self.cursor.version;
+                watcher.seat.send(self.cursor.message.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// The pointer may have another shape.
+    pub fn cursor_changed(&mut self) {
+        self.cursor.changed = true;
+    }
+
+    /// A capture, and what followed from it, began at `started` and is over.
+    pub fn captured(&mut self, started: Instant) {
+        self.pace.captured(started, Instant::now());
+    }
+
+    fn seat(&self, id: ViewerId) -> Option<&Arc<Seat>> {
+        self.watchers
+            .iter()
+            .map(|watcher| &watcher.seat)
+            .find(|seat| seat.id == id)
+    }
+
+    /// Brings the picture up to date.
+    pub fn capture(&mut self, connection: &RustConnection, root: Window) -> Result<(), ReplyError> {
+        for watcher in &mut self.watchers {
+            watcher.input_seq = watcher.seat.last_input();
+        }
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        // First subtract, then look: what is drawn in between is both seen now and reported again.
+        connection.damage_subtract(self.damage, x11rb::NONE, x11rb::NONE)?;
+        for rect in self.pending.rects() {
+            self.grabber.grab(connection, root, &mut self.picture, rect)?;
+        }
+        self.audience.changed(&self.pending);
+        self.pending = Region::default();
+        self.changed_at = None;
+        Ok(())
+    }
+
+    /// Sends every viewer that can take it what it lacks.
+    pub fn update(&mut self) -> Result<(), CompressError> {
+        let Self {
+            picture,
+            audience,
+            watchers,
+            ops,
+            ..
+        } = self;
+        let budgets: HashMap<ViewerId, usize> = watchers
+            .iter()
+            .filter_map(|watcher| Some((watcher.seat.id, watcher.seat.budget()?)))
+            .collect();
+        let mut sent = Ok(());
+        audience.update(
+            picture,
+            ops,
+            |id| budgets.get(&id).copied(),
+            |ids, ops| {
+                for watcher in watchers
+                    .iter_mut()
+                    .filter(|watcher| ids.contains(&watcher.seat.id))
+                {
+                    if sent.is_ok() {
+                        sent = watcher.send(ops.bytes());
+                    }
+                }
+            },
+        );
+        sent
+    }
+}
+
+impl Watcher {
+    fn send(&mut self, ops: &[u8]) -> Result<(), CompressError> {
+        let seq = self.seat.next_seq();
+        let message = match &mut self.deflate {
+            Some(deflate) => {
+                // Operations are bounded far below 4 GiB.
+                let mut message = server::update_head(seq, self.input_seq, ops.len() as u32);
+                deflate.append(ops, &mut message)?;
+                Bytes::from(message)
+            }
+            None => server::update_plain(seq, self.input_seq, ops),
+        };
+        self.seat.send_update(message);
+        Ok(())
+    }
+}
