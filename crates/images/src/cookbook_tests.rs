@@ -1,3 +1,5 @@
+//! Tests of `cookbook`.
+
 use super::*;
 
 const BASE: &str = r#"

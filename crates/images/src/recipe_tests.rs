@@ -1,3 +1,5 @@
+//! Tests of `recipe`.
+
 use super::*;
 
 const BASE: &str = r#"

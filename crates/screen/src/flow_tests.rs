@@ -1,3 +1,5 @@
+//! Tests of `flow`.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -18,7 +18,7 @@
 //! Never: a pixel that stays wrong (each viewer's picture is compared with the screen's, not guessed), a key that
 //! stays down after its viewer is gone, a message of a page that is believed without a check.
 //!
-//! Start at [`Screen`]; the middle is `capture`, and the pure parts behind it are `encode` and `audience`.
+//! Start reading at [`Screen`]; the middle is `capture`, and the pure parts behind it are `encode` and `audience`.
 
 mod audience;
 mod capture;

@@ -1,3 +1,5 @@
+//! Tests of `program`.
+
 use rustix::process::PidfdFlags;
 
 use super::*;
