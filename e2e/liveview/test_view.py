@@ -102,6 +102,16 @@ watch = subprocess.Popen("exec stdbuf -oL xinput test-xi2 --root > /tmp/events 2
         assert abs(x - 0.3 * 1280) <= 2 and abs(y - 0.3 * 720) <= 2
 
 
+def test_the_pointer_has_the_shape_that_the_session_gives_it(terminal, page):
+    box = page.locator("canvas").bounding_box()
+    cursor = "getComputedStyle(document.querySelector('canvas')).cursor"
+    page.mouse.move(box["x"] + 300, box["y"] + 300)
+    wait_until(page, f"{cursor}.startsWith('url(')")
+    over_the_terminal = page.evaluate(cursor)
+    page.mouse.move(box["x"] + box["width"] - 30, box["y"] + box["height"] - 20)
+    wait_until(page, f"{cursor} !== {over_the_terminal!r}")
+
+
 def test_the_picture_is_exact(session, page):
     """Noise, text and flat areas, in a window: after it settles the canvas equals the screen, pixel for pixel."""
     open_view(page, session)

@@ -10,17 +10,21 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use berth_guest_api::CONTRACT_VERSION;
 use berth_sandbox::{Sandbox, SandboxId};
-use berth_store::{SandboxState, SessionRow, SessionState};
-use std::time::Duration;
+use berth_store::{SandboxRow, SandboxState, SessionRow, SessionState};
+use futures_util::{TryStreamExt, stream};
 use tracing::{info, warn};
 
 use crate::error::ControlError;
 use crate::life::EndReason;
 use crate::session::{Session, guest_of};
 use crate::{Control, life, state_of};
+
+/// Guests that are asked at the same time whether they are alive.
+const ASKED_MAX: usize = 32;
 
 impl Control {
     /// Takes over what a former server of this data folder left, and clears the rest.
@@ -33,19 +37,14 @@ impl Control {
         let rows = self.store.sandboxes().await?;
         let known: HashSet<String> = rows.iter().map(|row| row.id.clone()).collect();
 
-        for row in rows {
-            let session = sessions.remove(&row.id);
-            match (row.state, session) {
-                (SandboxState::Claimed, Some(session)) if session.state == SessionState::Running => {
-                    self.adopt_session(session).await?;
-                }
-                (SandboxState::Ready, None) => match self.adopt_sandbox(&row.id).await {
-                    Some(sandbox) => self.pool.put(&row.image, sandbox),
-                    None => self.store.condemn_sandbox(&row.id).await?,
-                },
-                _ => self.store.condemn_sandbox(&row.id).await?,
-            }
-        }
+        let rows: Vec<_> = rows
+            .into_iter()
+            .map(|row| (sessions.remove(&row.id), row))
+            .collect();
+        // Side by side: a guest that is silent must not keep the others waiting.
+        stream::iter(rows.into_iter().map(Ok))
+            .try_for_each_concurrent(ASKED_MAX, |(session, row)| self.adopt_row(session, row))
+            .await?;
         // A session whose sandbox has no row: its sandbox went while its end was being written.
         for session in sessions
             .into_values()
@@ -60,6 +59,26 @@ impl Control {
             }
         }
         self.remove_ended().await
+    }
+
+    async fn adopt_row(
+        self: &Arc<Self>,
+        session: Option<SessionRow>,
+        row: SandboxRow,
+    ) -> Result<(), ControlError> {
+        match (row.state, session) {
+            (SandboxState::Claimed, Some(session)) if session.state == SessionState::Running => {
+                return self.adopt_session(session).await;
+            }
+            (SandboxState::Ready, None) => {
+                if let Some(sandbox) = self.adopt_sandbox(&row.id).await {
+                    self.pool.put(&row.image, sandbox);
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+        Ok(self.store.condemn_sandbox(&row.id).await?)
     }
 
     /// Ends every session and removes every sandbox of this server; how many sessions there were.

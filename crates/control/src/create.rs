@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use berth_images::Image;
 use berth_sandbox::{Ending, Sandbox};
 use jiff::Timestamp;
 use tracing::{info, warn};
@@ -12,7 +13,7 @@ use crate::error::ControlError;
 use crate::life::EndReason;
 use crate::secret::{new_id, new_ticket};
 use crate::session::Session;
-use crate::{Control, config};
+use crate::{Control, config, whole};
 
 /// What a caller asks for.
 #[derive(Debug)]
@@ -27,6 +28,15 @@ pub struct NewSession<'a> {
     pub policy: Option<&'a str>,
     /// How many contexts the caller wants mounted.
     pub contexts: usize,
+}
+
+/// What was asked for, checked.
+struct Order {
+    key_id: String,
+    image: Image,
+    labels: BTreeMap<String, String>,
+    idle_timeout: Duration,
+    policy: Option<String>,
 }
 
 impl Control {
@@ -48,7 +58,25 @@ impl Control {
             });
         }
         let image = self.images.get(new.image).await?;
+        let order = Order {
+            key_id: key_id.to_owned(),
+            image,
+            labels: new.labels,
+            idle_timeout,
+            policy: new.policy.map(str::to_owned),
+        };
+        // A task of its own: a caller that goes away in the middle must not leave a sandbox that belongs to nobody.
+        whole(tokio::spawn(Arc::clone(self).carry_out(order))).await
+    }
 
+    async fn carry_out(self: Arc<Self>, order: Order) -> Result<(Arc<Session>, String), ControlError> {
+        let Order {
+            key_id,
+            image,
+            labels,
+            idle_timeout,
+            policy,
+        } = order;
         let taken = self.pool.take(&image);
         for dead in taken.dead {
             self.maker.end(&dead).await;
@@ -64,12 +92,12 @@ impl Control {
             .store
             .insert_session(&berth_store::NewSession {
                 id: &id,
-                key_id,
+                key_id: &key_id,
                 image: &image.name,
                 sandbox_id: sandbox.id().as_str(),
-                policy: new.policy,
+                policy: policy.as_deref(),
                 idle_timeout_ms: u64::try_from(idle_timeout.as_millis()).unwrap_or(u64::MAX),
-                labels: &new.labels,
+                labels: &labels,
                 ticket: (&ticket, self.ticket_expiry()),
             })
             .await;
@@ -77,17 +105,10 @@ impl Control {
             self.maker.end(sandbox.id().as_str()).await;
             return Err(error.into());
         }
-        let session = Session::new(
-            id,
-            key_id.to_owned(),
-            image.name.clone(),
-            Timestamp::now(),
-            idle_timeout,
-            sandbox.clone(),
-        );
+        let session = Session::new(id, key_id, image.name, Timestamp::now(), idle_timeout, sandbox);
         self.enlist(&session);
         info!(
-            session.id = %session.id, sandbox.id = %sandbox.id().as_str(), image = %image.name, warm,
+            session.id = %session.id, sandbox.id = session.sandbox_id(), image = %session.image, warm,
             "session {} begins", session.id
         );
         Ok((session, ticket))

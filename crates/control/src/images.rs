@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use berth_images::{Error as ImageError, Image, Store};
 
 use crate::error::ControlError;
+use crate::whole;
 
 /// The image store of the server.
 pub(crate) struct Images {
@@ -50,8 +51,5 @@ impl Images {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
 ) -> Result<T, ControlError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => Ok(result?),
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
+    Ok(whole(tokio::task::spawn_blocking(work)).await?)
 }

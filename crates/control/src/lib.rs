@@ -30,6 +30,7 @@ use berth_guest_api::ToolSpec;
 use berth_store::{ListCursor, SessionFilter, SessionPage, SessionRow, SessionState, Store, StoreError};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
@@ -119,9 +120,16 @@ impl Control {
     }
 
     /// Releases a session. Succeeds again for one that has ended; what is left of it is removed in the background.
-    pub async fn release(&self, key_id: &str, id: &str) -> Result<(), ControlError> {
+    pub async fn release(self: &Arc<Self>, key_id: &str, id: &str) -> Result<(), ControlError> {
         match self.session(key_id, id).await {
-            Ok(session) => self.end(&session, EndReason::Released).await,
+            Ok(session) => {
+                let control = Arc::clone(self);
+                // A task of its own: a caller that goes away must not leave a session that is half ended.
+                whole(tokio::spawn(async move {
+                    control.end(&session, EndReason::Released).await
+                }))
+                .await
+            }
             Err(ControlError::EndedSession { .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -293,6 +301,15 @@ pub struct Health {
     pub pool_ready: usize,
     /// How many of them there should be.
     pub pool_size: usize,
+}
+
+/// The result of a task that was started so that it runs to its end whoever waits for it.
+async fn whole<T>(task: JoinHandle<T>) -> T {
+    match task.await {
+        Ok(result) => result,
+        // Nothing cancels such a task, so it has panicked, and the panic goes on here.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }
 
 fn unknown(id: &str) -> ControlError {

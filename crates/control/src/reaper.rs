@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use tracing::warn;
 
@@ -15,6 +16,9 @@ use crate::session::Session;
 
 /// How often sessions are looked at: the resolution of idle and lifetime limits.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Guests that are asked at the same time when they were last used.
+const ASKED_MAX: usize = 64;
 
 /// How long an ended session's id is answered with the reason.
 const REMEMBER_ENDED: SignedDuration = SignedDuration::from_hours(24);
@@ -35,16 +39,23 @@ impl Control {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 _ = look.tick() => {
-                    for session in self.live_sessions() {
-                        if let Some(why) = self.due(&session).await
-                            && let Err(error) = self.end(&session, why).await
-                        {
-                            warn!(error = &error as &dyn std::error::Error, "could not end session {} yet", session.id);
-                        }
-                    }
+                    // Side by side: a guest that is slow to answer must not keep others from their end.
+                    let sessions = stream::iter(self.live_sessions());
+                    sessions.for_each_concurrent(ASKED_MAX, |session| self.look_at(session)).await;
                 }
                 _ = forget.tick() => self.forget().await,
             }
+        }
+    }
+
+    async fn look_at(&self, session: Arc<Session>) {
+        if let Some(why) = self.due(&session).await
+            && let Err(error) = self.end(&session, why).await
+        {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "could not end session {} yet", session.id
+            );
         }
     }
 
