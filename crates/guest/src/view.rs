@@ -85,37 +85,43 @@ pub async fn serve(mut socket: WebSocket, guest: Guest) {
     };
     let viewer = screen.attach();
     let (mut to_page, mut from_page) = socket.split();
-    let mut shown = false;
-    let last = loop {
+    // Side by side: a link that is full of pictures must not hold up what the person does.
+    let last = {
+        let show = async {
+            let mut shown = false;
+            while let Some(bytes) = viewer.next().await {
+                shown = true;
+                to_page.send(Message::Binary(bytes)).await.ok()?;
+            }
+            Some(match shown || screen.is_closed() {
+                true => close(CLOSE_FAILED, "the desktop has ended; reconnect to start it again"),
+                false => close(CLOSE_BUSY, "this desktop has as many viewers as it can show"),
+            })
+        };
+        let listen = async {
+            loop {
+                match from_page.next().await {
+                    Some(Ok(Message::Binary(bytes))) => match viewer.receive(&bytes) {
+                        Ok(received) if received.input => guest.clock.touch(),
+                        Ok(_) => {}
+                        Err(error) => return Some(close(CLOSE_PROTOCOL, &error.to_string())),
+                    },
+                    Some(Ok(Message::Text(_))) => {
+                        return Some(close(CLOSE_PROTOCOL, "text messages have no meaning here"));
+                    }
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                }
+            }
+        };
         tokio::select! {
-            message = viewer.next() => match message {
-                Some(bytes) => {
-                    shown = true;
-                    if to_page.send(Message::Binary(bytes)).await.is_err() {
-                        return;
-                    }
-                }
-                None if shown || screen.is_closed() => {
-                    break close(CLOSE_FAILED, "the desktop has ended; reconnect to start it again");
-                }
-                None => break close(CLOSE_BUSY, "this desktop has as many viewers as it can show"),
-            },
-            message = from_page.next() => match message {
-                Some(Ok(Message::Binary(bytes))) => match viewer.receive(&bytes) {
-                    Ok(received) => {
-                        if received.input {
-                            guest.clock.touch();
-                        }
-                    }
-                    Err(error) => break close(CLOSE_PROTOCOL, &error.to_string()),
-                },
-                Some(Ok(Message::Text(_))) => break close(CLOSE_PROTOCOL, "text messages have no meaning here"),
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-            },
+            last = show => last,
+            last = listen => last,
         }
     };
-    let _ = to_page.send(last).await;
+    if let Some(last) = last {
+        let _ = to_page.send(last).await;
+    }
 }
 
 fn close(code: u16, reason: &str) -> Message {

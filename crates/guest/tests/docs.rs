@@ -11,7 +11,10 @@ use serde_json::Value;
 
 #[test]
 fn the_page_of_tools_is_up_to_date() {
-    let output = Command::new(env!("CARGO_BIN_EXE_berth-guest")).arg("tools").output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_berth-guest"))
+        .arg("tools")
+        .output()
+        .unwrap();
     let tools: Vec<ToolSpec> = serde_json::from_slice(&output.stdout).unwrap();
     let page = page(&tools);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/tools.md");
@@ -33,14 +36,24 @@ fn page(tools: &[ToolSpec]) -> String {
         write!(page, "\n## `{}`\n\n{}\n\n", tool.name, tool.description.trim()).unwrap();
         let schema = &tool.input_schema;
         let required = schema["required"].as_array().cloned().unwrap_or_default();
-        let Some(properties) = schema["properties"].as_object().filter(|properties| !properties.is_empty()) else {
+        let Some(properties) = schema["properties"]
+            .as_object()
+            .filter(|properties| !properties.is_empty())
+        else {
             page.push_str("No arguments.\n");
             continue;
         };
         page.push_str("| argument | type | |\n|---|---|---|\n");
         for (name, property) in properties {
-            let must = if required.contains(&Value::String(name.clone())) { "required. " } else { "" };
-            let text = property["description"].as_str().unwrap_or_default().replace('\n', " ");
+            let must = if required.contains(&Value::String(name.clone())) {
+                "required. "
+            } else {
+                ""
+            };
+            let text = property["description"]
+                .as_str()
+                .unwrap_or_default()
+                .replace('\n', " ");
             writeln!(page, "| `{name}` | {} | {must}{text} |", kind(property)).unwrap();
         }
     }
@@ -50,13 +63,21 @@ fn page(tools: &[ToolSpec]) -> String {
 /// What a property holds, in a word or two.
 fn kind(property: &Value) -> String {
     if let Some(values) = property["enum"].as_array() {
-        let words: Vec<_> = values.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")).collect();
+        let words: Vec<_> = values
+            .iter()
+            .filter_map(Value::as_str)
+            .map(|word| format!("`{word}`"))
+            .collect();
         return words.join(", ");
     }
     match &property["type"] {
         Value::String(kind) => kind.clone(),
         Value::Array(kinds) => {
-            let words: Vec<_> = kinds.iter().filter_map(Value::as_str).filter(|word| *word != "null").collect();
+            let words: Vec<_> = kinds
+                .iter()
+                .filter_map(Value::as_str)
+                .filter(|word| *word != "null")
+                .collect();
             words.join(" or ")
         }
         _ => "any".to_owned(),
