@@ -31,7 +31,7 @@ use crate::output::{Decoder, discard, read_now, read_some};
 
 /// A piece that does not end its line waits this long for the rest of it: `print` writes a text and its line end
 /// apart.
-const LINE_PATIENCE: Duration = Duration::from_millis(5);
+const LINE_PATIENCE: Duration = Duration::from_millis(4);
 
 /// Text of each output that one run may produce; then the rest is dropped and said to be.
 const OUTPUT_BYTES_MAX: u64 = 256 << 20;
