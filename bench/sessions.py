@@ -94,6 +94,7 @@ class Jupyter:
 
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="jupyter-bench-")
+        self.sockets = contextlib.ExitStack()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--ServerApp.port=18899",
              "--ServerApp.port_retries=0", "--IdentityProvider.token=bench", f"--ServerApp.root_dir={self.folder}"],
@@ -116,8 +117,8 @@ class Jupyter:
 
     def kernel(self):
         kernel = self.request("POST", "/api/kernels", {"name": "python3"})["id"]
-        socket = connect(f"ws://127.0.0.1:18899/api/kernels/{kernel}/channels",
-                         additional_headers={"Authorization": "token bench"})
+        socket = self.sockets.enter_context(connect(f"ws://127.0.0.1:18899/api/kernels/{kernel}/channels",
+                                                    additional_headers={"Authorization": "token bench"}))
         return kernel, socket
 
     def run(self, socket, code):
@@ -141,6 +142,7 @@ class Jupyter:
         return result
 
     def close(self):
+        self.sockets.close()
         self.process.terminate()
         self.process.wait()
         shutil.rmtree(self.folder)
