@@ -56,7 +56,7 @@ impl Pool {
         let mut dead = Vec::new();
         let sandbox = {
             let mut waiting = lock(&self.waiting);
-            let queue = waiting.entry(key(image)).or_default();
+            let queue = waiting.entry(image.key.to_string()).or_default();
             loop {
                 match queue.pop_front() {
                     Some(sandbox) if has_ended(&sandbox) => dead.push(sandbox.id().as_str().to_owned()),
@@ -107,7 +107,7 @@ impl Pool {
         let mut wanted: HashMap<String, Image> = HashMap::new();
         for name in names {
             match images.get(&name).await {
-                Ok(image) => _ = wanted.insert(key(&image), image),
+                Ok(image) => _ = wanted.insert(image.key.to_string(), image),
                 Err(error) => debug!(
                     error = &error as &dyn std::error::Error,
                     "no pool for image {name}"
@@ -126,7 +126,7 @@ impl Pool {
         }
         match maker.make(image, true).await {
             Ok(sandbox) => {
-                self.put(&key(image), sandbox);
+                self.put(&image.key.to_string(), sandbox);
                 true
             }
             Err(error) => {
@@ -159,11 +159,6 @@ impl Pool {
         }
         removed
     }
-}
-
-/// What a pool calls an image.
-pub(crate) fn key(image: &Image) -> String {
-    image.key.to_string()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -15,7 +15,6 @@ use tokio::sync::Semaphore;
 use tracing::{Instrument, info, info_span, warn};
 
 use crate::error::ControlError;
-use crate::pool;
 use crate::secret::new_id;
 use crate::session::guest_of;
 
@@ -58,7 +57,7 @@ impl Maker {
         let id = new_id("sb");
         let span = info_span!("make", sandbox.id = %id, image = %image.name);
         async {
-            self.store.insert_sandbox(&id, &pool::key(image)).await?;
+            self.store.insert_sandbox(&id, &image.key.to_string()).await?;
             match self.bring_up(&id, image, warm).await {
                 Ok(sandbox) => Ok(sandbox),
                 Err(error) => {

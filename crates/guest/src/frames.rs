@@ -42,6 +42,13 @@ pub enum FrameError {
     Meaningless(#[from] serde_json::Error),
 }
 
+impl FrameError {
+    /// Whether the peer went away with something unread: a Unix socket tells its other end so.
+    pub fn is_unread(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::ConnectionReset)
+    }
+}
+
 /// One end of a connection.
 #[derive(Debug)]
 pub struct Frames {

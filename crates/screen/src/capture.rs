@@ -24,9 +24,9 @@ use x11rb::protocol::{Event, xtest};
 use x11rb::rust_connection::RustConnection;
 
 use crate::core::Core;
+use crate::error::ScreenError;
 use crate::grab::is_true_colour;
 use crate::picture::{MAX_PIXELS, Rect};
-use crate::screen::ScreenError;
 use crate::seat::Seat;
 use crate::watch::Watch;
 use crate::wire::server;

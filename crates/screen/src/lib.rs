@@ -26,6 +26,7 @@ mod core;
 mod cursor;
 mod deflate;
 mod encode;
+mod error;
 mod flow;
 mod grab;
 mod input;
@@ -50,5 +51,6 @@ pub mod wire;
 mod painter;
 
 pub use self::core::MAX_VIEWERS;
-pub use screen::{Received, Screen, ScreenError, Viewer};
+pub use error::ScreenError;
+pub use screen::{Received, Screen, Viewer};
 pub use wire::WireError;

@@ -143,6 +143,8 @@ struct Current {
     give_up: CancellationToken,
     done: oneshot::Sender<Outcome>,
     oom_kills: Option<u64>,
+    /// Something came back, so the run has begun.
+    answered: bool,
 }
 
 enum Next {
@@ -165,7 +167,12 @@ impl Task {
                     }
                 }
                 Next::Frame(Ok(None)) | Next::Dead => break None,
-                Next::Frame(Err(error)) => break Some(error.to_string()),
+                Next::Frame(Err(error)) => {
+                    if error.is_unread() {
+                        self.give_back();
+                    }
+                    break Some(error.to_string());
+                }
                 Next::Start(start) => {
                     if let Err(error) = self.begin(start).await {
                         break Some(error.to_string());
@@ -215,8 +222,16 @@ impl Task {
             give_up: start.give_up,
             done: start.done,
             oom_kills: cgroup::oom_kills(),
+            answered: false,
         });
         Ok(())
+    }
+
+    /// The interpreter died with something unread. If that was the run, it never began, and another may take it.
+    fn give_back(&mut self) {
+        if let Some(current) = self.current.take_if(|current| !current.answered) {
+            let _ = current.done.send(Outcome::NotBegun);
+        }
     }
 
     /// Asks the kernel: news of an end may not have come up yet.
@@ -260,6 +275,9 @@ impl Task {
     }
 
     async fn take(&mut self, frame: FromInterpreter) -> Result<(), FrameError> {
+        if let Some(current) = &mut self.current {
+            current.answered = true;
+        }
         let id = self.current.as_ref().map(|current| current.id);
         match frame {
             FromInterpreter::Result(shown) => {

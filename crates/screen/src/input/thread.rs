@@ -13,7 +13,7 @@ use super::pointer::Wheel;
 use super::queue::{Action, Command};
 use crate::audience::ViewerId;
 use crate::core::Core;
-use crate::screen::ScreenError;
+use crate::error::ScreenError;
 use crate::seat::Seat;
 
 /// The thread's state.
