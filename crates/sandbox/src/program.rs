@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_program_that_hangs_is_killed() {
-        let error = run(shell("sleep 1000"), "-c", None, Duration::from_millis(50)).unwrap_err();
+        let error = run(shell("exec sleep 1000"), "-c", None, Duration::from_millis(50)).unwrap_err();
         assert!(matches!(error, StepError::TimedOut { .. }), "{error}");
     }
 
