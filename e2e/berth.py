@@ -1,12 +1,23 @@
 """Running a server for tests, and looking for what it left behind."""
 
-import os
+import contextlib
 import pathlib
+import random
 import shutil
 import signal
+import socket
 import subprocess
 
 import requests
+
+
+def free_port():
+    """A port that a killed server finds free again: outside the range from which clients' own ports are taken."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Server:
@@ -18,7 +29,7 @@ class Server:
         self.log = data / "server.log"
         self.process = None
         self.key = None
-        self.listen = "127.0.0.1:0"
+        self.listen = f"127.0.0.1:{free_port()}"
 
     def start(self):
         with open(self.log, "ab") as log:
@@ -29,7 +40,6 @@ class Server:
         line = self.process.stdout.readline()
         assert line.startswith("berth listening on http://"), f"{line!r}; log:\n{self.log.read_text()[-3000:]}"
         self.endpoint = line.split()[-1]
-        self.listen = self.endpoint.removeprefix("http://")
         if self.key is None:
             self.key = self.new_key("tests")
         return self
