@@ -23,6 +23,7 @@ use x11rb::protocol::xproto::{ChangeWindowAttributesAux, ConnectionExt as _, Eve
 use x11rb::protocol::{Event, xtest};
 use x11rb::rust_connection::RustConnection;
 
+use crate::connect::connect;
 use crate::core::Core;
 use crate::error::ScreenError;
 use crate::grab::is_true_colour;
@@ -71,11 +72,7 @@ impl From<ReplyError> for CaptureError {
 impl Capture {
     /// Connects, and checks that the X server has what is needed.
     pub fn open(display: &str, core: Arc<Core>) -> Result<Self, ScreenError> {
-        let (connection, screen) =
-            RustConnection::connect(Some(display)).map_err(|source| ScreenError::Connect {
-                display: display.into(),
-                source,
-            })?;
+        let (connection, screen) = connect(display)?;
         let needed = [
             damage::X11_EXTENSION_NAME,
             xfixes::X11_EXTENSION_NAME,

@@ -22,6 +22,7 @@
 
 mod audience;
 mod capture;
+mod connect;
 mod core;
 mod cursor;
 mod deflate;

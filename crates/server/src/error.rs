@@ -25,10 +25,15 @@ impl ApiError {
         }
     }
 
-    fn caused_by(self, cause: impl Error + Send + Sync + 'static) -> Self {
-        Self {
-            cause: Some(Box::new(cause)),
-            ..self
+    /// An error of a layer below, under its code. Our own faults keep their cause, for the log.
+    fn of(code: Code, error: impl Error + Send + Sync + 'static) -> Self {
+        let api = Self::new(code, error.to_string());
+        match code {
+            Code::Internal => Self {
+                cause: Some(Box::new(error)),
+                ..api
+            },
+            _ => api,
         }
     }
 
@@ -57,12 +62,7 @@ impl From<ControlError> for ApiError {
             E::Full { .. } => Code::NoCapacity,
             E::SandboxId(_) | E::Start(_) | E::Silent(_) | E::Store(_) | E::Images(_) => Code::Internal,
         };
-        let api = Self::new(code, error.to_string());
-        if code == Code::Internal {
-            api.caused_by(error)
-        } else {
-            api
-        }
+        Self::of(code, error)
     }
 }
 
@@ -72,12 +72,7 @@ impl From<GuestError> for ApiError {
             GuestError::TimedOut(_) => Code::SessionTimeout,
             GuestError::Unreachable(_) | GuestError::Unexpected(_) => Code::Internal,
         };
-        let api = Self::new(code, error.to_string());
-        if code == Code::Internal {
-            api.caused_by(error)
-        } else {
-            api
-        }
+        Self::of(code, error)
     }
 }
 

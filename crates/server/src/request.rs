@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use berth_agb_api::envelope::Failure;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue};
 use rand::RngExt;
 use tracing::{Instrument, debug, error, info, info_span};
 
@@ -124,9 +124,8 @@ fn body(id: &RequestId, failure: &ApiError) -> Response {
         ),
         None => failure.message.clone(),
     };
-    let status = StatusCode::from_u16(failure.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (
-        status,
+        failure.status(),
         axum::Json(Failure::new(id.as_str(), failure.code, &message)),
     )
         .into_response()

@@ -31,7 +31,7 @@ const MAY_STAND_ON: [(&str, &[&str]); 9] = [
 
 /// Libraries that a crate must not know: HTTP stays at the edge, I/O out of the contracts.
 const MUST_NOT_KNOW: [(&str, &[&str]); 5] = [
-    ("control", &["axum"]),
+    ("control", &["axum", "hyper"]),
     ("store", &["axum", "hyper"]),
     ("sandbox", &["axum", "hyper", "sqlx"]),
     ("agb-api", &["tokio", "axum", "hyper"]),

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use tracing::{debug, info};
 use x11rb::errors::ReplyError;
-use x11rb::rust_connection::RustConnection;
 
 use super::device::Device;
 use super::keyboard::{KeyEvent, Keyboard};
 use super::pointer::Wheel;
 use super::queue::{Action, Command};
 use crate::audience::ViewerId;
+use crate::connect::connect;
 use crate::core::Core;
 use crate::error::ScreenError;
 use crate::seat::Seat;
@@ -44,11 +44,7 @@ impl From<x11rb::errors::ConnectionError> for InputError {
 impl Injector {
     /// Connects, and reads the keyboard's map.
     pub fn open(display: &str, core: Arc<Core>) -> Result<Self, ScreenError> {
-        let (connection, screen) =
-            RustConnection::connect(Some(display)).map_err(|source| ScreenError::Connect {
-                display: display.into(),
-                source,
-            })?;
+        let (connection, screen) = connect(display)?;
         let prepared = Device::new(connection, screen).map(Arc::new).and_then(|device| {
             let keyboard = Keyboard::new(Arc::clone(&device))?;
             Ok((device, keyboard))
