@@ -127,6 +127,22 @@ def test_one_data_folder_has_one_server(own):
     assert second.returncode == 1 and "another server is using" in second.stderr
 
 
+def test_a_start_waits_for_what_a_killed_server_has_not_let_go_of_yet(own):
+    import socket
+    import threading
+
+    own.kill()
+    with socket.create_server(("127.0.0.1", int(own.listen.split(":")[1]))):
+        size = own.log_size()
+        starting = threading.Thread(target=own.start)
+        starting.start()
+        while "is in use; trying again" not in own.log_since(size):
+            assert starting.is_alive()
+            time.sleep(0.01)
+    starting.join()
+    assert own.healthy()["status"] == "ok"
+
+
 def test_a_burst_beyond_the_pool_succeeds(own):
     from concurrent.futures import ThreadPoolExecutor
 

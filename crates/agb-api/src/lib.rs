@@ -4,11 +4,13 @@
 //! strings). Out: the one response envelope, with its codes. No I/O, no knowledge of sessions; `berth-server` maps its
 //! own errors to a [`Code`] in one place.
 //!
-//! Start reading at [`envelope`] for what every answer looks like, [`requests`] and [`responses`] for the rest.
+//! Start reading at [`envelope`] for what every answer looks like, [`requests`] and [`responses`] for the rest;
+//! [`own`] holds what is Berth's and not the AGB API's.
 
 pub mod code;
 pub mod envelope;
 pub mod labels;
+pub mod own;
 pub mod requests;
 pub mod responses;
 

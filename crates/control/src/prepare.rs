@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
 
 use berth_guest_api::ToolSpec;
 use berth_sandbox::{Local, Sandboxes};
@@ -26,6 +27,10 @@ const DATABASE: &str = "berth.db";
 
 /// The lock file's name; it holds the server's process id.
 const LOCK: &str = "server.lock";
+
+/// How long a start waits for a data folder that is in use, and how often it tries.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Opens the store of a data folder, making both if need be. The `berth key` commands use it beside a running server.
 pub async fn open_store(data: &Path) -> Result<Store, StartError> {
@@ -66,7 +71,7 @@ impl Control {
 
     async fn open(config: Config) -> Result<Arc<Self>, StartError> {
         let store = open_store(&config.data).await?;
-        let lock = lock(&config.data)?;
+        let lock = lock(&config.data).await?;
         let secret =
             Secret::load_or_make(&config.data.join("secret")).map_err(|source| StartError::Prepare {
                 path: "secret".into(),
@@ -159,7 +164,20 @@ pub async fn stop_server(data: &Path) -> Result<Option<u32>, StartError> {
 }
 
 /// Takes the data folder for this process.
-fn lock(data: &Path) -> Result<fs_err::File, StartError> {
+///
+/// A child that a killed server had just forked holds the server's lock until it runs its program, so a folder that is
+/// taken may be free a moment later.
+async fn lock(data: &Path) -> Result<fs_err::File, StartError> {
+    let patience = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match try_lock(data) {
+            Err(StartError::InUse(_)) if Instant::now() < patience => tokio::time::sleep(LOCK_PAUSE).await,
+            taken => return taken,
+        }
+    }
+}
+
+fn try_lock(data: &Path) -> Result<fs_err::File, StartError> {
     let path = data.join(LOCK);
     let prepare = |source| StartError::Prepare {
         path: path.display().to_string(),

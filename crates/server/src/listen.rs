@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use berth_control::Control;
 use hyper::body::Incoming;
@@ -29,6 +29,10 @@ const HEAD_BYTES_MAX: usize = 256 << 10;
 /// How long calls that are under way may take after a stop was asked for.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a start waits for a port that is in use, and how often it tries.
+const BIND_PATIENCE: Duration = Duration::from_secs(3);
+const BIND_PAUSE: Duration = Duration::from_millis(20);
+
 /// The pause after `accept` failed, for want of file descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -40,8 +44,23 @@ pub struct Listener {
 
 impl Listener {
     /// Binds an address such as `127.0.0.1:8080`; port 0 takes a free one.
+    ///
+    /// A child that a killed server had just forked holds the server's sockets until it runs its program, so a port
+    /// that is taken may be free a moment later.
     pub async fn bind(address: &str) -> io::Result<Self> {
-        let tcp = TcpListener::bind(address).await?;
+        let patience = Instant::now() + BIND_PATIENCE;
+        let mut told = false;
+        let tcp = loop {
+            match TcpListener::bind(address).await {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < patience => {
+                    if !std::mem::replace(&mut told, true) {
+                        info!("{address} is in use; trying again for {BIND_PATIENCE:?}");
+                    }
+                    tokio::time::sleep(BIND_PAUSE).await;
+                }
+                bound => break bound?,
+            }
+        };
         let address = tcp.local_addr()?;
         Ok(Self { tcp, address })
     }
