@@ -59,7 +59,11 @@ const input = attachInput(
   (message) => connection.send(message),
 )
 
-const overlay = new Overlay(() => connection.wake())
+const overlay = new Overlay(() => {
+  // The server takes a page that is opened for somebody who wants the session to go on.
+  if (connection.view.state === 'paused') location.reload()
+  else connection.wake()
+})
 const toolbar = new Toolbar(
   {
     mode: () => stage.mode,
@@ -93,6 +97,8 @@ function titleFor(view: View): string {
       return `Connecting · ${name} · Berth`
     case 'reconnecting':
       return `Reconnecting · ${name} · Berth`
+    case 'paused':
+      return `Paused · ${name} · Berth`
     case 'ended':
       return `Ended · ${name} · Berth`
   }

@@ -1,4 +1,4 @@
-/** What is shown instead of, or over, the screen: connecting, reconnecting, ended. */
+/** What is shown instead of, or over, the screen: connecting, reconnecting, paused, ended. */
 
 import type { View } from '../view/state.ts'
 import { element } from './elements.ts'
@@ -27,7 +27,9 @@ export class Overlay {
     this.#title.textContent = words.title
     this.#text.textContent = words.text
     this.#detail.textContent = words.detail
-    this.#retry.hidden = view.state !== 'reconnecting' && !(view.state === 'connecting' && view.attempt > 1)
+    const again = view.state === 'connecting' && view.attempt > 1
+    this.#retry.hidden = view.state !== 'reconnecting' && view.state !== 'paused' && !again
+    this.#retry.textContent = view.state === 'paused' ? 'Resume' : 'Try now'
     this.#remedy.hidden = words.remedy === null
     this.#remedyText.textContent = words.remedy?.text ?? ''
     this.#remedyCode.textContent = words.remedy?.code ?? ''

@@ -28,6 +28,13 @@ export function wordsFor(view: View, sessionId: string | null): Words {
         detail: `Attempt ${view.attempt}`,
         remedy: null,
       }
+    case 'paused':
+      return {
+        title: 'This session is paused',
+        text: sentence(view.message),
+        detail: sessionId ?? '',
+        remedy: null,
+      }
     case 'ended':
       return {
         title: END_TITLES[view.reason],

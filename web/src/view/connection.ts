@@ -27,6 +27,9 @@ const STATUS_DEADLINE_MS = 5000
  */
 const DOUBT_MS = 5000
 
+/** How often a page asks whether a paused session goes on. */
+const PAUSED_ASK_MS = 2000
+
 /** The page closes a connection with this code when the server broke the format. */
 const CLOSE_MALFORMED = 4400
 
@@ -74,6 +77,8 @@ export class Connection {
   /** Runs from the first input after an update until the next update. */
   #doubt: ReturnType<typeof setTimeout> | null = null
   #asking = false
+  /** Runs while the session is paused: somebody else may make it go on. */
+  #watch: ReturnType<typeof setInterval> | null = null
 
   constructor(surface: Surface, endpoint: Endpoint, events: ConnectionEvents) {
     this.#surface = surface
@@ -118,9 +123,12 @@ export class Connection {
   wake(): void {
     if (this.#retry !== null) this.#connect()
     else if (this.#view.state === 'live') void this.#makeSure()
+    else if (this.#view.state === 'paused') void this.#ask()
   }
 
   #connect(): void {
+    if (this.#watch !== null) clearInterval(this.#watch)
+    this.#watch = null
     if (this.#retry !== null) clearTimeout(this.#retry)
     this.#retry = null
     const socket = this.#endpoint.open()
@@ -166,7 +174,7 @@ export class Connection {
     attempt.stream.close()
     attempt.socket.close(code)
     this.#change({ kind: 'lost', reason, nowMs: performance.now() })
-    if (this.#view.state === 'ended') return
+    if (this.#view.state === 'ended' || this.#view.state === 'paused') return
     // The wait begins now, not after the server's answer: both usually run at the same time.
     this.#retry = setTimeout(() => this.#connect(), backoffMs(this.#view.attempt, Math.random()))
     void this.#ask()
@@ -222,12 +230,17 @@ export class Connection {
   #change(event: ViewEvent): void {
     const view = after(this.#view, event)
     if (view === this.#view) return
+    const paused = this.#view.state === 'paused'
     this.#view = view
-    if (view.state === 'ended') this.#stop()
+    if (view.state === 'ended' || view.state === 'paused') this.#stop()
+    if (view.state === 'paused') this.#watch = setInterval(() => void this.#ask(), PAUSED_ASK_MS)
     this.#events.onView(view)
+    if (paused && view.state !== 'ended') this.#connect()
   }
 
   #stop(): void {
+    if (this.#watch !== null) clearInterval(this.#watch)
+    this.#watch = null
     if (this.#retry !== null) clearTimeout(this.#retry)
     this.#retry = null
     this.#answered()

@@ -45,12 +45,23 @@ test.each<[StatusState, string | null, string]>([
   })
 })
 
+test('a paused session is waited for, and connected to when it goes on', () => {
+  const paused = run(picture(1), status('paused', { message: 'why' }))
+  expect(paused).toEqual({ state: 'paused', pictured: true, message: 'why' })
+  expect(run(picture(1), status('paused'), lost(2), { kind: 'unreachable' }, status('paused'))).toMatchObject(
+    { state: 'paused' },
+  )
+  expect(after(paused, status('live'))).toMatchObject({ state: 'reconnecting', attempt: 1 })
+  expect(run(status('paused'), status('live'))).toMatchObject({ state: 'connecting', attempt: 1 })
+  expect(after(paused, status('ended', { reason: 'idle' }))).toMatchObject({ state: 'ended', reason: 'idle' })
+})
+
 const anyEvent: fc.Arbitrary<ViewEvent> = fc.oneof(
   fc.nat(10_000).map(picture),
   fc.nat(10_000).map((nowMs) => lost(nowMs)),
   fc.constant<ViewEvent>({ kind: 'unreachable' }),
   fc
-    .constantFrom<StatusState>('live', 'starting', 'expired', 'ended', 'unknown')
+    .constantFrom<StatusState>('live', 'starting', 'paused', 'expired', 'ended', 'unknown')
     .map((state) => status(state)),
 )
 

@@ -7,6 +7,7 @@
  * start --> connecting --picture--> live --lost--> reconnecting --picture--> live
  *                 \                   |                 /
  *                  +----- status: expired, ended, unknown ----> ended
+ *                  +----- status: paused ----> paused --status: live--> connecting or reconnecting
  * ```
  *
  * Invariants: `ended` is final, a new view needs a new URL. Once there was a picture it never goes back to `connecting`,
@@ -20,6 +21,7 @@ export type View =
   | { state: 'connecting'; attempt: number; reason: string | null }
   | { state: 'live'; attempt: number; sinceMs: number }
   | { state: 'reconnecting'; attempt: number; reason: string }
+  | { state: 'paused'; pictured: boolean; message: string }
   | { state: 'ended'; reason: EndReason; message: string }
 
 /** The URL expired, it means nothing to the server, or the session ended (and why). */
@@ -42,6 +44,7 @@ export const INITIAL: View = { state: 'connecting', attempt: 1, reason: null }
 
 export function after(view: View, event: ViewEvent): View {
   if (view.state === 'ended') return view
+  if (view.state === 'paused') return event.kind === 'status' ? toldWhilePaused(view, event.status) : view
   switch (event.kind) {
     case 'picture':
       return view.state === 'live' ? view : { state: 'live', attempt: view.attempt, sinceMs: event.nowMs }
@@ -54,25 +57,37 @@ export function after(view: View, event: ViewEvent): View {
   }
 }
 
-function lost(view: Exclude<View, { state: 'ended' }>, reason: string, nowMs: number): View {
+/** A view that has or wants a connection. */
+type Connected = Exclude<View, { state: 'ended' } | { state: 'paused' }>
+
+function lost(view: Connected, reason: string, nowMs: number): View {
   if (view.state === 'connecting') return { state: 'connecting', attempt: view.attempt + 1, reason }
   const steady = view.state === 'live' && nowMs - view.sinceMs >= STEADY_MS
   return { state: 'reconnecting', attempt: steady ? 1 : view.attempt + 1, reason }
 }
 
-function told(view: Exclude<View, { state: 'ended' }>, status: Status): View {
+function told(view: Connected, status: Status): View {
   switch (status.state) {
     case 'live':
       return view
     case 'starting':
       // Better to read than "the connection was closed", which is only how starting looks from outside.
       return view.state === 'live' ? view : { ...view, reason: status.message || 'the desktop is starting' }
+    case 'paused':
+      return { state: 'paused', pictured: view.state !== 'connecting', message: status.message }
     case 'expired':
     case 'unknown':
       return { state: 'ended', reason: status.state, message: status.message }
     case 'ended':
       return { state: 'ended', reason: endReason(status.reason), message: status.message }
   }
+}
+
+function toldWhilePaused(view: Extract<View, { state: 'paused' }>, status: Status): View {
+  if (status.state === 'paused') return view
+  const reason = 'the session goes on'
+  const connecting: Connected = { state: view.pictured ? 'reconnecting' : 'connecting', attempt: 1, reason }
+  return told(connecting, status)
 }
 
 const END_REASONS: readonly EndReason[] = ['released', 'idle', 'lifetime', 'crashed']
