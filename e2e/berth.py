@@ -3,6 +3,7 @@
 import contextlib
 import pathlib
 import random
+import re
 import shutil
 import signal
 import socket
@@ -29,6 +30,8 @@ class Server:
         self.log = data / "server.log"
         self.process = None
         self.key = None
+        self.sandboxes = set()  # ids of all that its log names, once it is stopped for good
+        self.tag = None  # four digits that are in the names of its links, cgroups and tables
         self.listen = f"127.0.0.1:{free_port()}"
 
     def start(self):
@@ -40,6 +43,8 @@ class Server:
         line = self.process.stdout.readline()
         assert line.startswith("berth listening on http://"), f"{line!r}; log:\n{self.log.read_text()[-3000:]}"
         self.endpoint = line.split()[-1]
+        servers = pathlib.Path("/run/berth/servers").iterdir()
+        self.tag = next(path.name for path in servers if path.read_text().startswith(str(self.data)))
         if self.key is None:
             self.key = self.new_key("tests")
         return self
@@ -74,6 +79,7 @@ class Server:
         if self.process.poll() is None:
             self.process.wait(timeout=30)
         assert done.returncode == 0, done.stderr
+        self.sandboxes = set(re.findall(r"\bsb-[a-z2-7]{20}\b", self.log.read_text(errors="replace")))
         artifacts = pathlib.Path(__file__).parent / "artifacts"
         artifacts.mkdir(exist_ok=True)
         shutil.copy(self.log, artifacts / f"server-{self.data.name}.log")
@@ -91,10 +97,14 @@ class Server:
         return requests.get(self.endpoint + "/healthz", timeout=5).json()
 
 
-def leftovers(folders):
-    """What is left on this machine of servers with these data folders: mounts, loop devices, cgroups, processes."""
+def leftovers(servers):
+    """What is left on this machine of servers that were stopped for good: mounts, loop devices, cgroups, network links,
+    namespaces, tables, processes, files."""
     found = []
-    marks = [str(folder) for folder in folders]
+    marks = [str(server.data) for server in servers]
+    marks += [id for server in servers for id in server.sandboxes]
+    marks += [mark for server in servers for mark in (f"bv{server.tag}-", f"berth_{server.tag}", f"berth-{server.tag}",
+                                                      f"/run/berth/{server.tag}")]
 
     def note(kind, lines):
         found.extend(f"{kind}: {line}" for line in lines if any(mark in line for mark in marks))
@@ -102,6 +112,12 @@ def leftovers(folders):
     note("mount", pathlib.Path("/proc/self/mountinfo").read_text().splitlines())
     note("loop device", subprocess.run(["losetup", "-l", "-O", "NAME,BACK-FILE"], capture_output=True,
                                        text=True).stdout.splitlines())
+    note("cgroup", (str(path) for path in pathlib.Path("/sys/fs/cgroup").rglob("*berth*/**/")))
+    note("network link", (path.name for path in pathlib.Path("/sys/class/net").iterdir()))
+    note("table", subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout.splitlines())
+    note("namespace", (str(path) for path in pathlib.Path("/run/netns").glob("*")))
+    note("file", (str(path) for path in pathlib.Path("/run/berth").rglob("*")))
+    note("folder", (mark for mark in marks if mark.startswith("/") and pathlib.Path(mark).exists()))
     commands = []
     for process in pathlib.Path("/proc").glob("[0-9]*"):
         try:

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 
 import pytest
 import requests
@@ -21,7 +22,18 @@ from berth import Server, leftovers  # noqa: E402
 
 IMAGE = "agb-code-space-1"
 
+# A live view page that shows a picture.
+LIVE = "Boolean(window.__berth) && window.__berth.state === 'live' && window.__berth.framesPainted > 0"
+
 os.environ.setdefault("AGB_LOG_LEVEL", "ERROR")
+
+
+def wait_until(page, expression, deadline_s=20):
+    """Waits for the page. Playwright's own way evaluates a string in the page, which its security policy forbids."""
+    deadline = time.monotonic() + deadline_s
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, f"{expression}: {page.evaluate('JSON.stringify(window.__berth)')}"
+        page.wait_for_timeout(20)
 
 
 def pytest_configure(config):
@@ -65,7 +77,7 @@ def new_server(binaries, images):
         except Exception as failure:  # the others must be stopped all the same
             failures.append(failure)
     assert failures == []
-    assert leftovers([server.data for server in servers]) == []
+    assert leftovers(servers) == []
 
 
 @pytest.fixture(scope="session")

@@ -4,18 +4,7 @@ import time
 
 import pytest
 import requests
-from conftest import IMAGE
-
-LIVE = "Boolean(window.__berth) && window.__berth.state === 'live' && window.__berth.framesPainted > 0"
-
-
-def wait_until(page, expression, deadline_s=20):
-    """Waits for the page. Playwright's own way evaluates a string in the page, which its security policy forbids."""
-    deadline = time.monotonic() + deadline_s
-    while not page.evaluate(expression):
-        assert time.monotonic() < deadline, f"{expression}: {page.evaluate('JSON.stringify(window.__berth)')}"
-        page.wait_for_timeout(20)
-
+from conftest import IMAGE, LIVE, wait_until
 
 def open_view(page, session):
     url = session.info().data["resource_url"]

@@ -1,13 +1,15 @@
 """Nothing is lost: a server under load is killed again and again, at random moments."""
 
 import contextlib
+import json
 import random
 import threading
 import time
 
 import pytest
 import requests
-from conftest import IMAGE
+import websockets.sync.client
+from conftest import IMAGE, LIVE, wait_until
 
 KILLS = 50
 WORKERS = 3
@@ -73,11 +75,71 @@ class Load:
         return found
 
 
-@pytest.mark.timeout(600)
-def test_many_kills_under_load_lose_nothing(new_server):
+class Witness:
+    """What must go on through every kill: interpreter variables, a running stream's code, an open live view, a token."""
+
+    def __init__(self, server, page):
+        from agb import CreateSessionParams
+
+        def create():
+            created = server.agb().create(CreateSessionParams(image_id=IMAGE))
+            assert created.success, created.error_message
+            return created.session
+
+        self.page, self.session, self.streaming = page, create(), create()
+        self.session.code.run("lives = 0", "python")
+        self.lives, self.beat = 0, 0
+        self.url = self.session.info().data["resource_url"]
+        page.goto(self.url)
+        wait_until(page, LIVE)
+        code = "import time\nfor beat in range(10**6):\n    open('/tmp/beat', 'w').write(str(beat))\n    time.sleep(0.02)"
+        headers = {"X-Access-Token": self.streaming.token}
+        with websockets.sync.client.connect(self.streaming.ws_url, additional_headers=headers) as socket:
+            params = {"language": "python", "timeoutS": 600, "code": code}
+            data = {"method": "run_code", "mode": "stream", "params": params}
+            socket.send(json.dumps({"invocationId": "5" * 32, "source": "SDK", "target": "wuying_codespace", "data": data}))
+            self.expect_beat()
+
+    def expect_beat(self):
+        """The code of the stream goes on: its counter has risen since the last look."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            text = self.link(self.streaming, "shell", command="cat /tmp/beat")["content"][0]["text"]
+            # Read in the middle of a write, the file is empty.
+            found = json.loads(text).get("stdout", "") if text.startswith("{") else text
+            if found.strip().isdigit() and int(found) > self.beat:
+                self.beat = int(found)
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"the stream's code stands still at {self.beat}: {text}")
+
+    def link(self, session, tool, **args):
+        """A call with the token that the session had at first."""
+        answer = requests.post(session.link_url + "/callTool", json={"tool": tool, "args": args, "requestId": "r"},
+                               headers={"X-Access-Token": session.token}, timeout=60)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"]["result"]
+
+    def look(self):
+        """After a restart: everything is as it was, and goes on."""
+        self.lives += 1
+        run = self.session.code.run("lives += 1; lives", "python")
+        assert run.result == str(self.lives), (run.error_message, self.lives)
+        assert self.link(self.session, "shell", command="true")["isError"] is False
+        self.expect_beat()
+        wait_until(self.page, LIVE)
+
+    def end(self, server):
+        for session in (self.session, self.streaming):
+            assert server.agb().delete(session).success
+
+
+@pytest.mark.timeout(900)
+def test_many_kills_under_load_lose_nothing(new_server, page):
     seed = random.randrange(1 << 30)
     print("seed", seed)
     server = new_server("--pool", "2", "--idle-timeout", "3000")
+    witness = Witness(server, page)
     load = Load(server, seed)
     workers = [threading.Thread(target=load.work, args=(seed + n,)) for n in range(WORKERS)]
     for worker in workers:
@@ -88,6 +150,7 @@ def test_many_kills_under_load_lose_nothing(new_server):
             time.sleep(load.random.uniform(0.1, 1.5))
             server.kill()
             server.start()
+            witness.look()
             lost += load.missing()
             with load.lock:
                 surplus = list(load.acknowledged)[:-LIVE_MAX]
@@ -99,5 +162,6 @@ def test_many_kills_under_load_lose_nothing(new_server):
             worker.join()
     print(f"{load.created} sessions created, {KILLS} kills")
     assert lost == [] and load.refusals == []
+    witness.end(server)
     # What is left on the machine is looked for when the fixture has stopped the server.
     assert load.missing() == []

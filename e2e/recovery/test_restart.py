@@ -75,7 +75,7 @@ def test_nothing_is_left_of_ended_sessions(own):
         session.code.run("1", "python")
         assert own.agb().delete(session).success
     own.stop_for_good()
-    assert leftovers([own.data]) == []
+    assert leftovers([own]) == []
 
 
 def test_an_idle_session_is_released_and_says_so(new_server):

@@ -23,6 +23,18 @@ pub enum Code {
     MethodNotAllowed,
     /// The machine has no room for another session.
     NoCapacity,
+    /// The session lives on another server of the same installation.
+    SessionElsewhere,
+    /// The session is paused, and this request does not make it go on.
+    SessionPaused,
+    /// The key has as many sessions as it may have at once.
+    QuotaSessions,
+    /// The key's sessions have as much memory as they may have together.
+    QuotaMemory,
+    /// The key made as many sessions as it may make within a minute.
+    QuotaCreations,
+    /// The server's database does not answer, or its disk is full. It passes; the log has the cause.
+    DatabaseBusy,
     /// The session did not answer in time.
     SessionTimeout,
     /// Berth's own fault; the log has the cause under the request id.
@@ -42,6 +54,12 @@ impl Code {
             Code::RouteNotFound => "RouteNotFound",
             Code::MethodNotAllowed => "MethodNotAllowed",
             Code::NoCapacity => "NoCapacity",
+            Code::SessionElsewhere => "SessionElsewhere",
+            Code::SessionPaused => "SessionPaused",
+            Code::QuotaSessions => "QuotaExceeded.Sessions",
+            Code::QuotaMemory => "QuotaExceeded.Memory",
+            Code::QuotaCreations => "QuotaExceeded.CreationsPerMinute",
+            Code::DatabaseBusy => "DatabaseBusy",
             Code::SessionTimeout => "SessionTimeout",
             Code::Internal => "InternalError",
         }
@@ -54,8 +72,11 @@ impl Code {
             Code::SessionNotFound | Code::ImageNotFound | Code::InvalidParameter | Code::MalformedBody => 400,
             Code::RouteNotFound => 404,
             Code::MethodNotAllowed => 405,
+            Code::SessionPaused => 409,
             Code::BodyTooLarge => 413,
-            Code::NoCapacity => 503,
+            Code::SessionElsewhere => 421,
+            Code::QuotaSessions | Code::QuotaMemory | Code::QuotaCreations => 429,
+            Code::NoCapacity | Code::DatabaseBusy => 503,
             Code::SessionTimeout => 504,
             Code::Internal => 500,
         }

@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use berth_control::prepare::open_store;
+use berth_control::prepare::{open_store, tell_of_keys};
+use berth_control::{Config, KeyLimits, KeyRow, NewKey, StoreOptions};
+use jiff::{Span, Timestamp, civil, tz::TimeZone};
 
+use crate::settings::{self, BadSettings, Flags};
 use crate::{Outcome, block_on};
 
 /// Make, list and revoke API keys.
@@ -13,63 +16,193 @@ pub(crate) enum Command {
     /// Make a key and print it, this once.
     Create {
         #[command(flatten)]
-        folder: Folder,
+        server: Server,
         /// What to call it; one word for whoever will use it.
         name: String,
+        /// When it stops being valid: a time from now such as `30d` or `12h`, or a date such as `2030-12-31` (UTC).
+        #[arg(long, value_name = "WHEN", value_parser = expiry)]
+        expires: Option<Timestamp>,
+        /// Sessions that it may have at once.
+        #[arg(long, value_name = "N")]
+        max_sessions: Option<u32>,
+        /// Memory that its sessions may have together, as their images' limits say.
+        #[arg(long, value_name = "MIB")]
+        max_memory_mib: Option<u64>,
+        /// Sessions that it may make within a minute.
+        #[arg(long, value_name = "N")]
+        max_creations_per_minute: Option<u32>,
     },
-    /// List all keys, without their secrets.
+    /// List all keys with their limits, without their secrets.
     List {
         #[command(flatten)]
-        folder: Folder,
+        server: Server,
     },
-    /// Revoke a key by its name or id.
+    /// Revoke a key by its name or id. Its sessions end at once, and with them whatever is open to them.
     Revoke {
         #[command(flatten)]
-        folder: Folder,
+        server: Server,
         /// The key's name or id.
         name: String,
     },
 }
 
-/// Which server.
+/// Which server: the settings that say where it keeps what. They may also stand in `BERTH_*` variables and in the file.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Folder {
-    /// The server's own folder.
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "BERTH_DATA",
-        default_value = "/var/lib/berth"
-    )]
-    pub(crate) data: PathBuf,
+pub(crate) struct Server {
+    /// The server's own folder [default: /var/lib/berth] [env: BERTH_DATA].
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// The server's database, if it is not in its folder [env: BERTH_DATABASE].
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// The server's settings file [env: BERTH_CONFIG].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
-#[expect(clippy::print_stdout, reason = "the command's output")]
+impl Server {
+    /// The settings of that server.
+    pub(crate) fn settings(self) -> Result<Config, BadSettings> {
+        let flags = Flags::of(self.config, [("data", self.data), ("database", self.database)]);
+        Ok(settings::read(&flags, |name| std::env::var(name).ok())?.control)
+    }
+}
+
 pub(crate) fn run(command: Command) -> Outcome {
     block_on(async {
         match command {
-            Command::Create { folder, name } => {
-                if name.trim().is_empty() || name.len() > 100 {
-                    return Err(format!("`NAME` is {name:?}; allowed: 1 to 100 characters").into());
-                }
-                let key = open_store(&folder.data).await?.create_key(&name).await?;
-                println!("{}", key.as_str());
+            Command::Create {
+                server,
+                name,
+                expires,
+                max_sessions,
+                max_memory_mib,
+                max_creations_per_minute,
+            } => {
+                let limits = KeyLimits {
+                    sessions: max_sessions,
+                    memory_mib: max_memory_mib,
+                    creations_per_minute: max_creations_per_minute,
+                };
+                let name = name.as_str();
+                create(
+                    server,
+                    NewKey {
+                        name,
+                        expires,
+                        limits,
+                    },
+                )
+                .await?;
             }
-            Command::List { folder } => {
-                for key in open_store(&folder.data).await?.keys().await? {
-                    let state = match key.revoked {
-                        None => "valid".to_owned(),
-                        Some(at) => format!("revoked {at:.0}"),
-                    };
-                    println!("{}  {}  made {:.0}  {state}", key.id, key.name, key.created);
-                }
-            }
-            Command::Revoke { folder, name } => {
-                if !open_store(&folder.data).await?.revoke_key(&name).await? {
-                    return Err(format!("there is no valid key `{name}`; `berth key list` shows all").into());
-                }
-            }
+            Command::List { server } => list(server).await?,
+            Command::Revoke { server, name } => revoke(server, &name).await?,
         }
         Ok(ExitCode::SUCCESS)
     })?
+}
+
+type Done = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+#[expect(clippy::print_stdout, reason = "the command's output")]
+async fn create(server: Server, new: NewKey<'_>) -> Done {
+    if new.name.trim().is_empty() || new.name.len() > 100 {
+        return Err(format!("`NAME` is {:?}; allowed: 1 to 100 characters", new.name).into());
+    }
+    let config = server.settings()?;
+    let store = open_store(&config.data, &config.database, StoreOptions::default()).await?;
+    println!("{}", store.create_key(&new).await?.as_str());
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the command's output")]
+async fn list(server: Server) -> Done {
+    let config = server.settings()?;
+    let store = open_store(&config.data, &config.database, StoreOptions::default()).await?;
+    for key in store.keys().await? {
+        println!("{}", line(&key, Timestamp::now()));
+    }
+    Ok(())
+}
+
+async fn revoke(server: Server, name: &str) -> Done {
+    let config = server.settings()?;
+    let store = open_store(&config.data, &config.database, StoreOptions::default()).await?;
+    if store.revoke_key(name).await?.is_none() {
+        return Err(format!("there is no valid key `{name}`; `berth key list` shows all").into());
+    }
+    // The server looks every second; told, it looks at once.
+    Ok(tell_of_keys(&config.data)?)
+}
+
+fn line(key: &KeyRow, now: Timestamp) -> String {
+    let state = match (key.revoked, key.expires) {
+        (Some(at), _) => format!("revoked {at:.0}"),
+        (None, Some(at)) if at <= now => format!("expired {at:.0}"),
+        (None, Some(at)) => format!("valid until {at:.0}"),
+        (None, None) => "valid".to_owned(),
+    };
+    let limits = [
+        key.limits.sessions.map(|n| format!("{n} sessions")),
+        key.limits.memory_mib.map(|n| format!("{n} MiB")),
+        key.limits
+            .creations_per_minute
+            .map(|n| format!("{n} creations/min")),
+    ];
+    let limits: Vec<String> = limits.into_iter().flatten().collect();
+    let limits = if limits.is_empty() {
+        "no limits".to_owned()
+    } else {
+        limits.join(", ")
+    };
+    format!(
+        "{}  {}  made {:.0}  {state}  {limits}",
+        key.id, key.name, key.created
+    )
+}
+
+/// A moment in the future, as a person writes it.
+fn expiry(text: &str) -> Result<Timestamp, String> {
+    let now = Timestamp::now();
+    let from_now = || {
+        let span: Span = text.parse().ok()?;
+        now.to_zoned_datetime(TimeZone::UTC)
+            .checked_add(span)
+            .ok()
+            .map(|at| at.timestamp())
+    };
+    let date = || {
+        let date: civil::Date = text.parse().ok()?;
+        date.to_zoned_datetime(TimeZone::UTC)
+            .ok()
+            .map(|at| at.timestamp())
+    };
+    let at = text.parse::<Timestamp>().ok().or_else(date).or_else(from_now);
+    match at {
+        Some(at) if at > now => Ok(at),
+        Some(at) => Err(format!("{at:.0} is in the past")),
+        None => {
+            Err("allowed: a time from now such as `30d` or `12h`, or a date such as `2030-12-31`".to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expiry_is_a_time_from_now_or_a_date() {
+        let hours = |text: &str| (expiry(text).unwrap().duration_since(Timestamp::now())).as_hours();
+        assert_eq!(hours("2d"), 47);
+        assert_eq!(hours("90m"), 1);
+        assert_eq!(expiry("2130-12-31").unwrap().to_string(), "2130-12-31T00:00:00Z");
+        assert_eq!(
+            expiry("2130-12-31T12:00:00Z").unwrap().to_string(),
+            "2130-12-31T12:00:00Z"
+        );
+        for bad in ["", "soon", "30", "-1d", "2020-01-01"] {
+            assert!(expiry(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -40,6 +40,8 @@ fn start_log(format: LogFormat) {
 async fn serve(settings: Settings) -> Outcome {
     // Signals are caught before anything is made that an abrupt end would leave behind.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // `berth key revoke` says with this one that a key is no longer good.
+    let mut hangup = signal(SignalKind::hangup())?;
     // Bound first: a taken port is told before any sandbox is touched.
     let listener = Listener::bind(&settings.listen)
         .await
@@ -58,9 +60,16 @@ async fn serve(settings: Settings) -> Outcome {
         config,
         stop.clone(),
     ));
-    tokio::select! {
-        _ = terminate.recv() => info!("asked to stop by SIGTERM"),
-        _ = interrupt.recv() => info!("asked to stop by SIGINT"),
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => info!("asked to stop by SIGTERM"),
+            _ = interrupt.recv() => info!("asked to stop by SIGINT"),
+            _ = hangup.recv() => {
+                control.look_at_keys();
+                continue;
+            }
+        }
+        break;
     }
     stop.cancel();
     serving.await?;

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use berth_control::Config;
+use berth_control::{Config, Database, IdleAction, WarmImage};
+
+/// Ready sandboxes that one image may have.
+const POOL_MAX: usize = 1000;
 
 /// One setting: its name in the file (`view_url_ttl`), from which flag and variable follow.
 struct Setting {
@@ -26,6 +29,11 @@ const SETTINGS: &[Setting] = &[
         name: "data",
         help: "The server's own folder",
         default: "/var/lib/berth",
+    },
+    Setting {
+        name: "database",
+        help: "A postgres:// URL, if not a file in the data folder",
+        default: "",
     },
     Setting {
         name: "images",
@@ -54,13 +62,18 @@ const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "warm_images",
-        help: "Images to keep ready from the start",
+        help: "Images to keep ready from the start; NAME=N keeps N of it",
         default: "agb-code-space-1",
     },
     Setting {
         name: "idle_timeout",
         help: "Release a session after so many idle seconds",
         default: "300",
+    },
+    Setting {
+        name: "idle_action",
+        help: "What then becomes of it: `release` or `pause`",
+        default: "release",
     },
     Setting {
         name: "idle_timeout_max",
@@ -110,6 +123,20 @@ pub(crate) struct BadSettings(Vec<String>);
 pub(crate) struct Flags {
     config: Option<PathBuf>,
     values: BTreeMap<&'static str, String>,
+}
+
+impl Flags {
+    /// Some of the flags, for commands that work beside a server.
+    pub(crate) fn of<const N: usize>(
+        config: Option<PathBuf>,
+        values: [(&'static str, Option<String>); N],
+    ) -> Self {
+        let values = values.into_iter();
+        Self {
+            config,
+            values: values.filter_map(|(name, value)| Some((name, value?))).collect(),
+        }
+    }
 }
 
 impl clap::FromArgMatches for Flags {
@@ -190,6 +217,11 @@ pub(crate) fn read(
             .map_err(|_| "an absolute path"),
     };
     let data = reader.value("data", folder);
+    let database = reader.value("database", |text| {
+        // Without a data folder there is another refusal already.
+        let folder = data.clone().unwrap_or_default();
+        Database::from_setting(text, &folder).ok_or("nothing, or a URL that begins with postgres://")
+    });
     let images = reader.value("images", folder);
     let public_url = reader.value("public_url", |text| match text {
         "" => Ok(None),
@@ -205,16 +237,20 @@ pub(crate) fn read(
         path => folder(path),
     });
     let pool_size = reader.value("pool", |text| match text.parse() {
-        Ok(size @ 0..=1000) => Ok(size),
+        Ok(size @ 0..=POOL_MAX) => Ok(size),
         _ => Err("a number from 0 to 1000"),
     });
     let warm_images = reader.value("warm_images", |text| {
-        Ok(text
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
-            .map(str::to_owned)
-            .collect())
+        let images = text.split(',').map(str::trim).filter(|image| !image.is_empty());
+        images
+            .map(warm_image)
+            .collect::<Option<Vec<_>>>()
+            .ok_or("names, each with `=` and a number from 0 to 1000 or alone")
+    });
+    let idle_action = reader.value("idle_action", |text| match text {
+        "release" => Ok(IdleAction::Release),
+        "pause" => Ok(IdleAction::Pause),
+        _ => Err("release, pause"),
     });
     let seconds = |least: u64| {
         move |text: &str| match text.parse() {
@@ -240,12 +276,15 @@ pub(crate) fn read(
             public_url: public_url?,
             log_format: log_format?,
             control: Config {
+                database: database?,
+                events: false,
                 data: data?,
                 images: images?,
                 runtime: runtime?,
                 guest_binary: guest_binary?,
                 pool_size: pool_size?,
                 warm_images: warm_images?,
+                idle_action: idle_action?,
                 idle_timeout: idle_timeout?,
                 idle_timeout_max: idle_timeout_max?,
                 lifetime: lifetime?,
@@ -328,11 +367,30 @@ impl Reader<'_> {
         match parse(&text) {
             Ok(value) => Some(value),
             Err(allowed) => {
-                self.bad.push(format!("{place} is {text:?}; allowed: {allowed}"));
+                // A database's URL may hold a password.
+                let shown = if name == "database" {
+                    "not shown".to_owned()
+                } else {
+                    format!("{text:?}")
+                };
+                self.bad.push(format!("{place} is {shown}; allowed: {allowed}"));
                 None
             }
         }
     }
+}
+
+/// An image to keep ready, as `NAME` or `NAME=N`.
+fn warm_image(text: &str) -> Option<WarmImage> {
+    let (name, size) = match text.split_once('=') {
+        None => (text, None),
+        Some((name, size)) => (
+            name.trim_end(),
+            Some(size.trim().parse().ok().filter(|size| *size <= POOL_MAX)?),
+        ),
+    };
+    let name = name.to_owned();
+    (!name.is_empty()).then_some(WarmImage { name, size })
 }
 
 /// The guest that was built with this program.
@@ -374,6 +432,27 @@ mod tests {
         assert_eq!(control.pool_size, 1);
         assert_eq!(control.idle_timeout, Duration::from_secs(90));
         assert_eq!(control.lifetime, Duration::from_secs(7));
+    }
+
+    #[test]
+    fn a_warm_image_may_have_a_number_of_its_own() {
+        let flags = flags(&[("warm_images", "one, two=5 ,three=0")]);
+        let images = read(&flags, |_| None).unwrap().control.warm_images;
+        let images: Vec<_> = images
+            .iter()
+            .map(|image| (image.name.as_str(), image.size))
+            .collect();
+        assert_eq!(images, [("one", None), ("two", Some(5)), ("three", Some(0))]);
+        for bad in ["=1", "a=", "a=-1", "a=1001", "a=x"] {
+            let flags = self::flags(&[("warm_images", bad)]);
+            assert!(
+                read(&flags, |_| None)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("`--warm-images`"),
+                "{bad}"
+            );
+        }
     }
 
     #[test]

@@ -4,15 +4,14 @@ use std::process::ExitCode;
 
 use berth_control::prepare;
 
-use crate::key::Folder;
-use crate::settings::{self, Flags};
+use crate::key::Server;
 use crate::{Outcome, block_on};
 
 /// Stop the server that uses a data folder.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    folder: Folder,
+    server: Server,
     /// End all sessions too. Without it they go on, and the next start takes them over.
     #[arg(long)]
     end_sessions: bool,
@@ -20,17 +19,16 @@ pub(crate) struct Args {
 
 #[expect(clippy::print_stdout, reason = "the command's output")]
 pub(crate) fn run(args: Args) -> Outcome {
-    let settings = settings::read(&Flags::default(), |name| std::env::var(name).ok())?;
+    let config = args.server.settings()?;
     block_on(async {
-        match prepare::stop_server(&args.folder.data).await? {
+        match prepare::stop_server(&config.data).await? {
             Some(pid) => println!("stopped the server (process {pid})"),
-            None => println!("no server is using {}", args.folder.data.display()),
+            None => println!("no server is using {}", config.data.display()),
         }
         if args.end_sessions {
             let config = berth_control::Config {
-                data: args.folder.data,
                 pool_size: 0,
-                ..settings.control
+                ..config
             };
             let ended = berth_control::Control::end_all(config).await?;
             println!("ended {ended} sessions, removed all sandboxes");

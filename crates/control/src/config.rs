@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use berth_store::Database;
+
 /// Settings of the control plane. The `berth` binary reads them from flags, environment and file.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -14,10 +16,16 @@ pub struct Config {
     pub runtime: String,
     /// The guest's binary; it is copied into the data folder, so that an upgrade does not touch running sessions.
     pub guest_binary: PathBuf,
-    /// Ready sandboxes to keep for each image that was used or is named in [`Config::warm_images`].
+    /// Where the store is.
+    pub database: Database,
+    /// Should the store note events for webhooks?
+    pub events: bool,
+    /// Ready sandboxes to keep for each image that was used, or is named in [`Config::warm_images`] without a number.
     pub pool_size: usize,
     /// Images whose pool is filled at start.
-    pub warm_images: Vec<String>,
+    pub warm_images: Vec<WarmImage>,
+    /// What becomes of a session that nobody uses.
+    pub idle_action: IdleAction,
     /// Idle release when the caller names none.
     pub idle_timeout: Duration,
     /// The longest idle release that a caller may ask for.
@@ -26,4 +34,22 @@ pub struct Config {
     pub lifetime: Duration,
     /// How long a live view URL is valid.
     pub view_url_ttl: Duration,
+}
+
+/// An image that is kept ready from the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WarmImage {
+    /// The image.
+    pub name: String,
+    /// Ready sandboxes to keep, if not [`Config::pool_size`].
+    pub size: Option<usize>,
+}
+
+/// What becomes of a session at the end of its idle timeout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdleAction {
+    /// It is released.
+    Release,
+    /// Its processes are frozen until the next call. Its lifetime goes on.
+    Pause,
 }

@@ -6,14 +6,19 @@ use std::time::Duration;
 
 use berth_images::Image;
 use berth_sandbox::{Ending, Sandbox};
+use berth_store::KeyRow;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
 use crate::error::ControlError;
-use crate::life::EndReason;
+use crate::life::{End, EndReason};
+use crate::quota::Admission;
 use crate::secret::{new_id, new_ticket};
-use crate::session::Session;
+use crate::session::{Parts, Session};
 use crate::{Control, config, whole};
+
+/// The part of a log line that an error's text holds.
+const LINE_CHARS_MAX: usize = 200;
 
 /// What a caller asks for.
 #[derive(Debug)]
@@ -32,6 +37,7 @@ pub struct NewSession<'a> {
 
 /// What was asked for, checked.
 struct Order {
+    admission: Admission,
     key_id: String,
     image: Image,
     labels: BTreeMap<String, String>,
@@ -43,7 +49,7 @@ impl Control {
     /// Makes a session for a key. Also returns the secret of its first live view ticket.
     pub async fn create(
         self: &Arc<Self>,
-        key_id: &str,
+        key: &KeyRow,
         new: NewSession<'_>,
     ) -> Result<(Arc<Session>, String), ControlError> {
         let idle_timeout = idle_timeout(new.idle_timeout_s, &self.config)?;
@@ -58,8 +64,10 @@ impl Control {
             });
         }
         let image = self.images.get(new.image).await?;
+        let memory_bytes = image.facts.limits.memory_bytes;
         let order = Order {
-            key_id: key_id.to_owned(),
+            admission: self.quotas.admit(key, memory_bytes, Timestamp::now())?,
+            key_id: key.id.clone(),
             image,
             labels: new.labels,
             idle_timeout,
@@ -71,6 +79,7 @@ impl Control {
 
     async fn carry_out(self: Arc<Self>, order: Order) -> Result<(Arc<Session>, String), ControlError> {
         let Order {
+            admission,
             key_id,
             image,
             labels,
@@ -81,6 +90,7 @@ impl Control {
         for dead in taken.dead {
             self.maker.end(&dead).await;
         }
+        let memory_bytes = image.facts.limits.memory_bytes;
         let (sandbox, warm) = match taken.sandbox {
             Some(sandbox) => (sandbox, true),
             None => (self.maker.make(&image, false).await?, false),
@@ -93,10 +103,12 @@ impl Control {
             .insert_session(&berth_store::NewSession {
                 id: &id,
                 key_id: &key_id,
+                node: &self.node,
                 image: &image.name,
                 sandbox_id: sandbox.id().as_str(),
                 policy: policy.as_deref(),
                 idle_timeout_ms: u64::try_from(idle_timeout.as_millis()).unwrap_or(u64::MAX),
+                memory_bytes,
                 labels: &labels,
                 ticket: (&ticket, self.ticket_expiry()),
             })
@@ -105,7 +117,17 @@ impl Control {
             self.maker.end(sandbox.id().as_str()).await;
             return Err(error.into());
         }
-        let session = Session::new(id, key_id, image.name, Timestamp::now(), idle_timeout, sandbox);
+        let session = Session::new(Parts {
+            id,
+            key_id,
+            image: image.name,
+            created: Timestamp::now(),
+            idle_timeout,
+            memory_bytes,
+            paused: false,
+            sandbox,
+            admission,
+        });
         self.enlist(&session);
         info!(
             session.id = %session.id, sandbox.id = session.sandbox_id(), image = %session.image, warm,
@@ -131,23 +153,43 @@ impl Control {
             _ = session.ended() => return,
             () = self.stop.cancelled() => return,
         };
-        let why = match ending {
-            Ending::OutOfMemory => EndReason::OutOfMemory,
-            Ending::Exited(_) | Ending::Signalled(_) | Ending::Unknown | Ending::Destroyed => {
-                EndReason::Crashed
-            }
-        };
+        let log = sandbox.log_tail();
         warn!(
-            session.id = %session.id, sandbox.id = %sandbox.id().as_str(), ?ending, log = ?sandbox.log_tail(),
+            session.id = %session.id, sandbox.id = %sandbox.id().as_str(), ?ending, ?log,
             "the guest of session {} ended by itself", session.id
         );
-        while let Err(error) = self.end(&session, why).await {
+        let end = end_of_guest(
+            ending,
+            sandbox.memory_peak().await.ok(),
+            log.last().map(String::as_str),
+        );
+        while let Err(error) = self.end(&session, end.clone()).await {
             warn!(
                 error = &error as &dyn std::error::Error,
                 "could not write the end of session {}", session.id
             );
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
+    }
+}
+
+/// What a session ends with whose guest ended by itself.
+fn end_of_guest(ending: Ending, memory_peak_bytes: Option<u64>, last_line: Option<&str>) -> End {
+    let (reason, how) = match ending {
+        Ending::OutOfMemory => (EndReason::OutOfMemory, None),
+        Ending::Exited(code) => (EndReason::Crashed, Some(format!("exit code {code}"))),
+        Ending::Signalled(signal) => (EndReason::Crashed, Some(format!("signal {signal}"))),
+        Ending::Unknown | Ending::Destroyed => (EndReason::Crashed, None),
+    };
+    let peak = memory_peak_bytes.map(|bytes| format!("memory peak {} MiB", bytes >> 20));
+    let last_line = last_line.map(|line| {
+        let line: String = line.chars().take(LINE_CHARS_MAX).collect();
+        format!("its log ends with: {line}")
+    });
+    let detail: Vec<String> = [how, peak, last_line].into_iter().flatten().collect();
+    End {
+        reason,
+        detail: (!detail.is_empty()).then(|| detail.join("; ").into()),
     }
 }
 

@@ -6,7 +6,8 @@ use berth_sandbox::{InvalidId, SandboxError};
 use berth_store::StoreError;
 use jiff::Timestamp;
 
-use crate::life::EndReason;
+use crate::life::End;
+use crate::quota::QuotaLimit;
 
 /// A refusal or a failure, as callers of [`Control`](crate::Control) see it.
 ///
@@ -28,14 +29,38 @@ pub enum ControlError {
         id: String,
     },
     /// The session is over.
-    #[error("session `{id}` not found or expired: {why}{}", .at.map(|at| format!(" at {at:.0}")).unwrap_or_default())]
+    #[error("session `{id}` not found or expired: {end}{}", .at.map(|at| format!(" at {at:.0}")).unwrap_or_default())]
     EndedSession {
         /// The session.
         id: String,
         /// Why it ended.
-        why: EndReason,
+        end: End,
         /// When it ended, once nothing is left of it.
         at: Option<Timestamp>,
+    },
+    /// The session lives, but another server that shares the store runs it.
+    #[error("session `{id}` runs on another server of this installation (`{node}`); ask that one")]
+    Elsewhere {
+        /// The session.
+        id: String,
+        /// The server's name for itself.
+        node: String,
+    },
+    /// A limit of the key is reached.
+    #[error(
+        "the API key `{key}` may have {allowed} {limit}, and this would be more ({used} are in use); {remedy}"
+    )]
+    Quota {
+        /// Which limit.
+        limit: QuotaLimit,
+        /// The key's name.
+        key: String,
+        /// How much it allows.
+        allowed: u64,
+        /// How much is in use, or would be.
+        used: u64,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The server has no such image.
     #[error("`imageId` is `{name}`, which is not on this server; available: {available}")]
@@ -73,14 +98,30 @@ pub enum ControlError {
     #[error("the session's sandbox could not be started")]
     Start(#[source] SandboxError),
     /// The sandbox started, its guest did not answer.
-    #[error("the session's sandbox started, but its guest did not answer")]
-    Silent(#[source] GuestError),
+    #[error("image `{image}` failed: its sandbox started, but its guest did not answer{log}")]
+    Silent {
+        /// The image.
+        image: String,
+        /// The end of the guest's log, as part of the sentence; empty if it wrote nothing.
+        log: String,
+        /// The cause.
+        source: GuestError,
+    },
+    /// The processes of a session could not be frozen or thawed.
+    #[error("the session's processes could not be frozen or thawed; try again")]
+    Freeze(#[source] SandboxError),
     /// The store failed.
-    #[error("the server's database failed")]
-    Store(#[from] StoreError),
+    #[error("the server's database failed: {0}")]
+    Store(StoreError),
     /// The image store failed.
     #[error("the image store failed")]
     Images(#[from] ImageError),
+}
+
+impl From<StoreError> for ControlError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
 }
 
 /// Why a server could not start.

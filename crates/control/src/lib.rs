@@ -12,11 +12,14 @@
 mod adopt;
 mod config;
 mod create;
+mod detail;
 mod error;
 mod images;
 pub mod life;
+mod pause;
 mod pool;
 pub mod prepare;
+mod quota;
 mod reaper;
 mod rundown;
 mod sandboxes;
@@ -27,17 +30,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use berth_guest_api::ToolSpec;
-use berth_store::{ListCursor, SessionFilter, SessionPage, SessionRow, SessionState, Store, StoreError};
+use berth_store::{ListCursor, SessionEnding, SessionFilter, SessionPage, SessionRow, Store, StoreError};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use config::Config;
+pub use berth_store::{Database, KeyLimits, KeyRow, NewKey, Options as StoreOptions, SessionState};
+pub use config::{Config, IdleAction, WarmImage};
 pub use create::NewSession;
+pub use detail::Detail;
 pub use error::{ControlError, StartError};
-pub use life::EndReason;
-pub use session::{Call, Session};
+pub use life::{End, EndReason};
+pub use quota::QuotaLimit;
+pub use session::{Call, Session, View};
 
 /// A place in a session list, for the caller to keep.
 pub type Cursor = ListCursor;
@@ -54,7 +60,7 @@ pub enum TicketState {
         /// The session.
         session_id: String,
         /// Why it ended.
-        why: EndReason,
+        end: End,
     },
     /// No such ticket, or one that expired so long ago that it is forgotten.
     Unknown,
@@ -64,6 +70,8 @@ pub enum TicketState {
 pub struct Control {
     config: Config,
     store: Store,
+    /// This server among those that share the store.
+    node: String,
     maker: Arc<sandboxes::Maker>,
     images: Arc<images::Images>,
     pool: Arc<pool::Pool>,
@@ -71,16 +79,24 @@ pub struct Control {
     tools: Vec<ToolSpec>,
     /// Sessions that take calls. A session leaves it in the moment that its end is decided.
     live: RwLock<HashMap<String, Arc<Session>>>,
+    quotas: Arc<quota::Quotas>,
     rundown: Notify,
+    /// Nudges the reaper: a key may have been revoked.
+    keys: Notify,
     stop: CancellationToken,
     /// Held while the server runs: one server per data folder.
     _lock: fs_err::File,
 }
 
 impl Control {
-    /// The id of the key that `text` is, if it is valid.
-    pub async fn authenticate(&self, text: &str) -> Result<Option<String>, ControlError> {
+    /// The key that `text` is, valid or not ([`KeyRow::is_valid`]); nothing if it was never one.
+    pub async fn authenticate(&self, text: &str) -> Result<Option<KeyRow>, ControlError> {
         Ok(self.store.authenticate(text).await?)
+    }
+
+    /// Looks at once whether keys were revoked, and ends their sessions.
+    pub fn look_at_keys(&self) {
+        self.keys.notify_one();
     }
 
     /// The tools that sessions of this image have.
@@ -120,15 +136,16 @@ impl Control {
     }
 
     /// Releases a session. Succeeds again for one that has ended; what is left of it is removed in the background.
-    pub async fn release(self: &Arc<Self>, key_id: &str, id: &str) -> Result<(), ControlError> {
-        match self.session(key_id, id).await {
+    pub async fn release(self: &Arc<Self>, key: &KeyRow, id: &str) -> Result<(), ControlError> {
+        match self.session(&key.id, id).await {
             Ok(session) => {
                 let control = Arc::clone(self);
+                let end = End {
+                    reason: EndReason::Released,
+                    detail: Some(format!("key `{}`", key.name).into()),
+                };
                 // A task of its own: a caller that goes away must not leave a session that is half ended.
-                whole(tokio::spawn(async move {
-                    control.end(&session, EndReason::Released).await
-                }))
-                .await
+                whole(tokio::spawn(async move { control.end(&session, end).await })).await
             }
             Err(ControlError::EndedSession { .. }) => Ok(()),
             Err(error) => Err(error),
@@ -182,15 +199,11 @@ impl Control {
         let Some(row) = self.store.ticket(ticket).await? else {
             return Ok(TicketState::Unknown);
         };
-        let ended = |why| TicketState::Ended {
-            session_id: row.session_id.clone(),
-            why,
-        };
         match self.live(&row.session_id) {
             Some(_) if row.expires <= Timestamp::now() => Ok(TicketState::Expired(row.expires)),
             Some(session) => Ok(TicketState::Valid(session, row.expires)),
             None => match self.absent(None, &row.session_id).await? {
-                ControlError::EndedSession { why, .. } => Ok(ended(why)),
+                ControlError::EndedSession { id, end, .. } => Ok(TicketState::Ended { session_id: id, end }),
                 _ => Ok(TicketState::Unknown),
             },
         }
@@ -221,23 +234,30 @@ impl Control {
     }
 
     /// Ends a session: from now on it takes no calls, whoever asks is told why, and the rundown removes it.
-    pub(crate) async fn end(&self, session: &Arc<Session>, why: EndReason) -> Result<(), ControlError> {
+    pub(crate) async fn end(&self, session: &Arc<Session>, end: End) -> Result<(), ControlError> {
+        let log = detail::log_text(&session.sandbox.log_tail());
+        let ending = SessionEnding {
+            reason: end.reason.word(),
+            detail: end.detail.as_deref(),
+            memory_peak_bytes: session.sandbox.memory_peak().await.ok(),
+            log_tail: Some(&log),
+        };
         loop {
             let Some(row) = self.store.session(&session.id).await? else {
                 break;
             };
             let state = state_of(&row);
-            let next = state.after(life::Event::End(why));
-            if next == state {
+            if state.after(life::Event::End(end.reason)) == state {
                 break;
             }
             match self
                 .store
-                .advance_session(&row, SessionState::Ending, Some(why.word()))
+                .advance_session(&row, SessionState::Ending, Some(&ending))
                 .await
             {
                 Ok(_) => {
-                    tracing::info!(session.id = %session.id, reason = why.word(), "session {} ends", session.id);
+                    let reason = end.reason.word();
+                    tracing::info!(session.id = %session.id, reason, "session {} ends: {end}", session.id);
                     break;
                 }
                 // Someone else moved it first: look again.
@@ -249,7 +269,7 @@ impl Control {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&session.id);
-        session.announce_end(why);
+        session.announce_end(end);
         self.rundown.notify_one();
         Ok(())
     }
@@ -279,16 +299,18 @@ impl Control {
     /// Why there is no live session of this id. `key_id` is the caller's, when one is known.
     async fn absent(&self, key_id: Option<&str>, id: &str) -> Result<ControlError, ControlError> {
         let row = self.store.session(id).await?;
-        let row = row.filter(|row| key_id.is_none_or(|key_id| key_id == row.key_id));
-        Ok(match row {
-            None => unknown(id),
-            Some(row) => ControlError::EndedSession {
-                id: row.id.clone(),
-                // A running row without a live session is one whose end is being written at this moment.
-                why: state_of(&row).end_reason().unwrap_or(EndReason::Crashed),
-                at: row.ended,
+        Ok(
+            match row.filter(|row| key_id.is_none_or(|key_id| key_id == row.key_id)) {
+                None => unknown(id),
+                Some(row) if state_of(&row).end_reason().is_none() && row.node != self.node => {
+                    ControlError::Elsewhere {
+                        id: row.id,
+                        node: row.node,
+                    }
+                }
+                Some(row) => ended(row),
             },
-        })
+        )
     }
 }
 
@@ -316,6 +338,19 @@ fn unknown(id: &str) -> ControlError {
     ControlError::UnknownSession { id: shown(id) }
 }
 
+/// The refusal of a call on the session of this row.
+fn ended(row: SessionRow) -> ControlError {
+    ControlError::EndedSession {
+        end: End {
+            // A running row without a live session is one whose end is being written at this moment.
+            reason: state_of(&row).end_reason().unwrap_or(EndReason::Crashed),
+            detail: row.end_detail.map(Into::into),
+        },
+        id: row.id,
+        at: row.ended,
+    }
+}
+
 /// An id as it may stand in a message: callers can send anything.
 fn shown(id: &str) -> String {
     id.chars().take(100).collect()
@@ -332,6 +367,7 @@ fn state_of(row: &SessionRow) -> life::State {
     };
     match row.state {
         SessionState::Running => life::State::Running,
+        SessionState::Paused => life::State::Paused,
         SessionState::Ending => life::State::Ending(why()),
         SessionState::Ended => life::State::Ended(why()),
     }

@@ -1,8 +1,10 @@
 //! The life of a session. Pure: callers bring facts and write down the answer.
 //!
 //! ```text
-//! Running --end(why)--> Ending(why) --sandbox gone--> Ended(why)
-//!    +------------------ sandbox gone (nobody asked) ----^
+//! Running <--pause, resume--> Paused
+//!    |                          |
+//!    +-------- end(why) --------+--> Ending(why) --sandbox gone--> Ended(why)
+//!    +---- sandbox gone (nobody asked) ----+---------------------------^
 //! ```
 //!
 //! A session is written down when its sandbox is ready, so there is no state before `Running`: what comes earlier is the
@@ -12,6 +14,7 @@
 //! told.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// Why a session ended. Each has a word for the store and a sentence for the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,10 +33,12 @@ pub enum EndReason {
     ServerStopped,
     /// It was gone when the server started: the machine was restarted, or someone removed it.
     HostRestarted,
+    /// Its API key was revoked, or has expired.
+    KeyRevoked,
 }
 
 impl EndReason {
-    const ALL: [EndReason; 7] = [
+    pub(crate) const ALL: [EndReason; 8] = [
         EndReason::Released,
         EndReason::Idle,
         EndReason::Lifetime,
@@ -41,6 +46,7 @@ impl EndReason {
         EndReason::Crashed,
         EndReason::ServerStopped,
         EndReason::HostRestarted,
+        EndReason::KeyRevoked,
     ];
 
     /// The word under which it is stored and shown to programs.
@@ -53,6 +59,7 @@ impl EndReason {
             EndReason::Crashed => "crashed",
             EndReason::ServerStopped => "server-stopped",
             EndReason::HostRestarted => "host-restarted",
+            EndReason::KeyRevoked => "key-revoked",
         }
     }
 
@@ -72,7 +79,32 @@ impl fmt::Display for EndReason {
             EndReason::ServerStopped => "it was ended together with its server",
             EndReason::Crashed => "its guest process ended unexpectedly",
             EndReason::HostRestarted => "the machine was restarted, or its sandbox was removed from outside",
+            EndReason::KeyRevoked => "its API key was revoked or has expired",
         })
+    }
+}
+
+/// Why a session ended, with what is known beyond the reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// Why.
+    pub reason: EndReason,
+    /// Which key released it, or how its guest ended: part of a sentence, for people.
+    pub detail: Option<Arc<str>>,
+}
+
+impl From<EndReason> for End {
+    fn from(reason: EndReason) -> Self {
+        Self { reason, detail: None }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.detail {
+            Some(detail) => write!(f, "{} ({detail})", self.reason),
+            None => self.reason.fmt(f),
+        }
     }
 }
 
@@ -81,6 +113,8 @@ impl fmt::Display for EndReason {
 pub enum State {
     /// It takes calls.
     Running,
+    /// Its processes are frozen; a call thaws them first.
+    Paused,
     /// It takes no more calls; its sandbox is being removed.
     Ending(EndReason),
     /// Nothing of it is left on this machine.
@@ -90,6 +124,10 @@ pub enum State {
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
+    /// Its processes were frozen.
+    Pause,
+    /// They were thawed.
+    Resume,
     /// Someone or something wants it to end.
     End(EndReason),
     /// Its sandbox is gone.
@@ -100,19 +138,21 @@ impl State {
     /// The state after `event`. Every event is possible in every state, since facts arrive late.
     pub fn after(self, event: Event) -> State {
         match (self, event) {
-            (State::Running, Event::End(why)) => State::Ending(why),
+            (State::Running | State::Paused, Event::Pause) => State::Paused,
+            (State::Running | State::Paused, Event::Resume) => State::Running,
+            (State::Running | State::Paused, Event::End(why)) => State::Ending(why),
             // Nobody asked it to stop, so something killed it: that is a reason too.
-            (State::Running, Event::SandboxGone) => State::Ended(EndReason::Crashed),
-            (State::Ending(why), Event::End(_)) => State::Ending(why),
+            (State::Running | State::Paused, Event::SandboxGone) => State::Ended(EndReason::Crashed),
             (State::Ending(why), Event::SandboxGone) => State::Ended(why),
-            (State::Ended(why), Event::End(_) | Event::SandboxGone) => State::Ended(why),
+            (State::Ending(why), Event::End(_) | Event::Pause | Event::Resume) => State::Ending(why),
+            (State::Ended(why), _) => State::Ended(why),
         }
     }
 
     /// Why it ends or ended.
     pub fn end_reason(self) -> Option<EndReason> {
         match self {
-            State::Running => None,
+            State::Running | State::Paused => None,
             State::Ending(why) | State::Ended(why) => Some(why),
         }
     }
@@ -128,6 +168,8 @@ mod tests {
     fn any_event() -> impl Strategy<Value = Event> {
         prop_oneof![
             select(EndReason::ALL.as_slice()).prop_map(Event::End),
+            Just(Event::Pause),
+            Just(Event::Resume),
             Just(Event::SandboxGone)
         ]
     }
@@ -146,7 +188,7 @@ mod tests {
         #[test]
         fn nothing_comes_back_to_life(events in prop::collection::vec(any_event(), 0..50)) {
             let rank = |state: State| match state {
-                State::Running => 0,
+                State::Running | State::Paused => 0,
                 State::Ending(_) => 1,
                 State::Ended(_) => 2,
             };
@@ -154,9 +196,15 @@ mod tests {
             for event in events {
                 let next = state.after(event);
                 prop_assert!(rank(next) >= rank(state));
-                prop_assert!(rank(next) > 0);
                 state = next;
             }
+        }
+
+        #[test]
+        fn a_live_session_is_what_the_last_event_made_of_it(pauses in prop::collection::vec(any::<bool>(), 1..50)) {
+            let events = pauses.iter().map(|pause| if *pause { Event::Pause } else { Event::Resume });
+            let state = events.fold(State::Running, State::after);
+            prop_assert_eq!(state == State::Paused, *pauses.last().unwrap());
         }
     }
 

@@ -4,7 +4,7 @@
 //! there with what should be, and makes one at a time, once nobody has asked for a session for a moment. So refilling
 //! takes at most one core from the sessions that run, and none from one that was just handed out.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
+use crate::config::WarmImage;
 use crate::images::Images;
 use crate::sandboxes::{Maker, free_memory_mib};
 
@@ -34,25 +35,28 @@ const LEAVE_FREE_MIB: u64 = 2048;
 pub(crate) struct Pool {
     size: usize,
     waiting: Mutex<HashMap<String, VecDeque<Sandbox>>>,
-    /// Names of the images that are kept ready: those that were configured, and those that were used.
-    wanted: Mutex<BTreeSet<String>>,
+    /// Names of the images that are kept ready, with how many: those that were configured, and those that were used.
+    wanted: Mutex<BTreeMap<String, usize>>,
     nudge: Notify,
 }
 
 impl Pool {
-    /// An empty pool that is to hold `size` sandboxes for each wanted image.
-    pub(crate) fn new(size: usize, images: &[String]) -> Self {
+    /// An empty pool that is to hold `size` sandboxes for each wanted image that does not say otherwise.
+    pub(crate) fn new(size: usize, images: &[WarmImage]) -> Self {
+        let wanted = images
+            .iter()
+            .map(|image| (image.name.clone(), image.size.unwrap_or(size)));
         Self {
             size,
             waiting: Mutex::default(),
-            wanted: Mutex::new(images.iter().cloned().collect()),
+            wanted: Mutex::new(wanted.collect()),
             nudge: Notify::new(),
         }
     }
 
     /// Takes a live sandbox of this image, if one is waiting. From now on the pool keeps some of this image.
     pub(crate) fn take(&self, image: &Image) -> Taken {
-        lock(&self.wanted).insert(image.name.clone());
+        lock(&self.wanted).entry(image.name.clone()).or_insert(self.size);
         let mut dead = Vec::new();
         let sandbox = {
             let mut waiting = lock(&self.waiting);
@@ -79,7 +83,7 @@ impl Pool {
     /// Ready sandboxes, and how many there should be.
     pub(crate) fn depth(&self) -> (usize, usize) {
         let ready = lock(&self.waiting).values().map(VecDeque::len).sum();
-        (ready, self.size * lock(&self.wanted).len())
+        (ready, lock(&self.wanted).values().sum())
     }
 
     /// Keeps the pool at its size, for ever.
@@ -103,11 +107,14 @@ impl Pool {
     /// Removes what is no longer wanted, then makes one sandbox for an image that has too few. False when there is
     /// nothing to make, or when it cannot be made now.
     async fn step(&self, maker: &Maker, images: &Images) -> bool {
-        let names: Vec<String> = lock(&self.wanted).iter().cloned().collect();
-        let mut wanted: HashMap<String, Image> = HashMap::new();
-        for name in names {
+        let names = lock(&self.wanted).clone();
+        let mut wanted: HashMap<String, (Image, usize)> = HashMap::new();
+        for (name, size) in names {
             match images.get(&name).await {
-                Ok(image) => _ = wanted.insert(image.key.to_string(), image),
+                Ok(image) => {
+                    let (_, most) = wanted.entry(image.key.to_string()).or_insert((image, size));
+                    *most = size.max(*most);
+                }
                 Err(error) => debug!(
                     error = &error as &dyn std::error::Error,
                     "no pool for image {name}"
@@ -139,14 +146,15 @@ impl Pool {
         }
     }
 
-    fn wanting<'a>(&self, wanted: &'a HashMap<String, Image>) -> Option<&'a Image> {
+    fn wanting<'a>(&self, wanted: &'a HashMap<String, (Image, usize)>) -> Option<&'a Image> {
         let waiting = lock(&self.waiting);
-        let short = |key: &String| waiting.get(key).map_or(0, VecDeque::len) < self.size;
-        wanted.iter().find(|(key, _)| short(key)).map(|(_, image)| image)
+        let short = |key: &String, size: usize| waiting.get(key).map_or(0, VecDeque::len) < size;
+        let mut wanted = wanted.iter();
+        wanted.find_map(|(key, (image, size))| short(key, *size).then_some(image))
     }
 
     /// Takes out sandboxes that have died, and those of images that nobody wants.
-    fn remove_unwanted(&self, wanted: &HashMap<String, Image>) -> Vec<String> {
+    fn remove_unwanted(&self, wanted: &HashMap<String, (Image, usize)>) -> Vec<String> {
         let mut removed = Vec::new();
         for (key, queue) in lock(&self.waiting).iter_mut() {
             queue.retain(|sandbox| {

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use berth_guest_api::ToolSpec;
 use berth_sandbox::{Local, Sandboxes};
-use berth_store::Store;
+use berth_store::{Database, Options, Store};
+use rustix::process::{Pid, Signal};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -20,20 +21,21 @@ use crate::error::{ControlError, StartError};
 use crate::images::Images;
 use crate::pool::Pool;
 use crate::sandboxes::Maker;
-use crate::secret::Secret;
-
-/// The database's name in the data folder.
-const DATABASE: &str = "berth.db";
+use crate::secret::{Secret, new_id};
 
 /// The lock file's name; it holds the server's process id.
 const LOCK: &str = "server.lock";
+
+/// Name of the file that holds this server's name.
+const NODE: &str = "node";
 
 /// How long a start waits for a data folder that is in use, and how often it tries.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// Opens the store of a data folder, making both if need be. The `berth key` commands use it beside a running server.
-pub async fn open_store(data: &Path) -> Result<Store, StartError> {
+/// Opens the store of a server, making it and the data folder if need be. The `berth key` commands use it beside a
+/// running server.
+pub async fn open_store(data: &Path, database: &Database, options: Options) -> Result<Store, StartError> {
     let prepare = |source| StartError::Prepare {
         path: data.display().to_string(),
         source,
@@ -41,7 +43,7 @@ pub async fn open_store(data: &Path) -> Result<Store, StartError> {
     fs_err::create_dir_all(data).map_err(prepare)?;
     // The folder holds the server's secret and the sockets of all guests.
     fs_err::set_permissions(data, PermissionsExt::from_mode(0o700)).map_err(prepare)?;
-    Ok(Store::open(&data.join(DATABASE)).await?)
+    Ok(Store::open(database, options).await?)
 }
 
 impl Control {
@@ -70,7 +72,10 @@ impl Control {
     }
 
     async fn open(config: Config) -> Result<Arc<Self>, StartError> {
-        let store = open_store(&config.data).await?;
+        let options = Options {
+            events: config.events,
+        };
+        let store = open_store(&config.data, &config.database, options).await?;
         let lock = lock(&config.data).await?;
         let secret =
             Secret::load_or_make(&config.data.join("secret")).map_err(|source| StartError::Prepare {
@@ -83,6 +88,10 @@ impl Control {
                 source,
             })?;
         let tools = guest_tools(&guest_binary).await?;
+        let node = node(&config.data).map_err(|source| StartError::Prepare {
+            path: NODE.into(),
+            source,
+        })?;
 
         let sandbox_config = berth_sandbox::Config {
             runtime: config.runtime.clone(),
@@ -92,14 +101,17 @@ impl Control {
             Arc::new(Local::start(sandbox_config).await.map_err(StartError::Sandbox)?);
 
         let control = Arc::new(Self {
-            maker: Arc::new(Maker::new(store.clone(), sandboxes, guest_binary)),
+            maker: Arc::new(Maker::new(store.clone(), node.clone(), sandboxes, guest_binary)),
+            node,
             images: Arc::new(Images::new(&config.images)),
             pool: Arc::new(Pool::new(config.pool_size, &config.warm_images)),
             store,
             secret,
             tools,
             live: RwLock::new(HashMap::new()),
+            quotas: Arc::default(),
             rundown: Notify::new(),
+            keys: Notify::new(),
             stop: CancellationToken::new(),
             _lock: lock,
             config,
@@ -123,6 +135,49 @@ fn start_error(error: ControlError) -> StartError {
 
 /// Stops the server that uses a data folder, and waits until it has; its process id, if there was one.
 pub async fn stop_server(data: &Path) -> Result<Option<u32>, StartError> {
+    let Some(server) = running_server(data)? else {
+        return Ok(None);
+    };
+    server.signal(Signal::TERM)?;
+    let pid = server.pid.as_raw_nonzero().get().unsigned_abs();
+    // Granted when the server's last breath has closed its file.
+    let waited = tokio::task::spawn_blocking(move || server.lock.file().lock()).await;
+    waited
+        .map_err(io::Error::other)
+        .flatten()
+        .map_err(|source| StartError::Prepare {
+            path: data.join(LOCK).display().to_string(),
+            source,
+        })?;
+    Ok(Some(pid))
+}
+
+/// Tells the server that uses a data folder, if there is one, that a key may have been revoked.
+pub fn tell_of_keys(data: &Path) -> Result<(), StartError> {
+    match running_server(data)? {
+        Some(server) => server.signal(Signal::HUP),
+        None => Ok(()),
+    }
+}
+
+/// A server that runs beside this process.
+struct RunningServer {
+    path: PathBuf,
+    lock: fs_err::File,
+    pid: Pid,
+}
+
+impl RunningServer {
+    fn signal(&self, signal: Signal) -> Result<(), StartError> {
+        rustix::process::kill_process(self.pid, signal).map_err(|error| StartError::Prepare {
+            path: self.path.display().to_string(),
+            source: error.into(),
+        })
+    }
+}
+
+/// The server that holds a data folder's lock.
+fn running_server(data: &Path) -> Result<Option<RunningServer>, StartError> {
     let path = data.join(LOCK);
     let prepare = |source| StartError::Prepare {
         path: path.display().to_string(),
@@ -131,36 +186,19 @@ pub async fn stop_server(data: &Path) -> Result<Option<u32>, StartError> {
     if !fs_err::exists(&path).map_err(prepare)? {
         return Ok(None);
     }
-    let file = fs_err::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(&path)
-        .map_err(prepare)?;
-    if file.file().try_lock().is_ok() {
+    let mut options = fs_err::OpenOptions::new();
+    let lock = options.read(true).write(true).open(&path).map_err(prepare)?;
+    if lock.file().try_lock().is_ok() {
         return Ok(None);
     }
     // The holder of the lock wrote its id into the file, and lives as long as it holds it.
     let text = fs_err::read_to_string(&path).map_err(prepare)?;
-    let pid: i32 = text.trim().parse().map_err(|_| {
-        prepare(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("expected a process id, found {text:?}"),
-        ))
+    let pid = text.trim().parse().ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| {
+        let what = format!("expected a process id, found {text:?}");
+        prepare(io::Error::new(io::ErrorKind::InvalidData, what))
     })?;
-    let target = rustix::process::Pid::from_raw(pid).ok_or_else(|| {
-        prepare(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "expected a process id, found 0",
-        ))
-    })?;
-    rustix::process::kill_process(target, rustix::process::Signal::TERM)
-        .map_err(|error| prepare(error.into()))?;
-    // Granted when the server's last breath has closed its file.
-    let waited = tokio::task::spawn_blocking(move || file.file().lock()).await;
-    waited
-        .map_err(|error| prepare(io::Error::other(error)))?
-        .map_err(prepare)?;
-    Ok(Some(pid.unsigned_abs()))
+    Ok(Some(RunningServer { path, lock, pid }))
 }
 
 /// Takes the data folder for this process.
@@ -199,6 +237,17 @@ fn try_lock(data: &Path) -> Result<fs_err::File, StartError> {
         Err(std::fs::TryLockError::WouldBlock) => Err(StartError::InUse(data.display().to_string())),
         Err(std::fs::TryLockError::Error(source)) => Err(prepare(source)),
     }
+}
+
+/// This server's name among those that share a store; made at the first start.
+fn node(data: &Path) -> io::Result<String> {
+    let path = data.join(NODE);
+    if !fs_err::exists(&path)? {
+        let unfinished = data.join("node.new");
+        fs_err::write(&unfinished, new_id("n"))?;
+        fs_err::rename(&unfinished, &path)?;
+    }
+    Ok(fs_err::read_to_string(&path)?.trim().to_owned())
 }
 
 /// Copies the guest's binary to a name by its digest. Running sessions have an older one mounted, and keep it.

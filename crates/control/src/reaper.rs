@@ -11,7 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 use tracing::warn;
 
 use crate::Control;
+use crate::config::IdleAction;
 use crate::life::EndReason;
+use crate::pause::PauseFor;
 use crate::session::Session;
 
 /// How often sessions are looked at: the resolution of idle and lifetime limits.
@@ -29,6 +31,12 @@ const REMEMBER_TICKETS: SignedDuration = SignedDuration::from_hours(24);
 /// How often old rows are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 
+/// What a session has coming.
+enum Due {
+    End(EndReason),
+    Pause,
+}
+
 impl Control {
     /// Looks after all sessions, for ever.
     pub(crate) async fn reap(self: Arc<Self>) {
@@ -38,7 +46,9 @@ impl Control {
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
+                () = self.keys.notified() => self.end_those_of_invalid_keys().await,
                 _ = look.tick() => {
+                    self.end_those_of_invalid_keys().await;
                     // Side by side: a guest that is slow to answer must not keep others from their end.
                     let sessions = stream::iter(self.live_sessions());
                     sessions.for_each_concurrent(ASKED_MAX, |session| self.look_at(session)).await;
@@ -49,30 +59,65 @@ impl Control {
     }
 
     async fn look_at(&self, session: Arc<Session>) {
-        if let Some(why) = self.due(&session).await
-            && let Err(error) = self.end(&session, why).await
-        {
+        let done = match self.due(&session).await {
+            None => Ok(()),
+            Some(Due::End(why)) => self.end(&session, why.into()).await,
+            Some(Due::Pause) => self.freeze(&session, PauseFor::Idleness).await,
+        };
+        if let Err(error) = done {
             warn!(
                 error = &error as &dyn std::error::Error,
-                "could not end session {} yet", session.id
+                "could not end or pause session {} yet", session.id
             );
         }
     }
 
-    /// Why this session should end now, if it should.
-    async fn due(&self, session: &Session) -> Option<EndReason> {
+    /// What should become of this session now, if anything.
+    async fn due(&self, session: &Session) -> Option<Due> {
         let age = Timestamp::now().duration_since(session.created).unsigned_abs();
         if !self.config.lifetime.is_zero() && age >= self.config.lifetime {
-            return Some(EndReason::Lifetime);
+            return Some(Due::End(EndReason::Lifetime));
         }
-        if session.idle() < session.idle_timeout {
+        // A paused session does nothing that could be idle.
+        if session.is_paused() || session.idle() < session.idle_timeout {
             return None;
         }
         // A guest that does not answer has nothing to say for the session.
         if let Ok(activity) = session.guest.activity().await {
             session.note_use(Duration::from_millis(activity.idle_ms));
         }
-        (session.idle() >= session.idle_timeout).then_some(EndReason::Idle)
+        (session.idle() >= session.idle_timeout).then_some(match self.config.idle_action {
+            IdleAction::Release => Due::End(EndReason::Idle),
+            IdleAction::Pause => Due::Pause,
+        })
+    }
+
+    /// Ends the sessions of keys that were revoked or have expired: whoever holds such a key, a session's token or its
+    /// live view is shut out at once.
+    async fn end_those_of_invalid_keys(&self) {
+        let keys = match self.store.invalid_keys(Timestamp::now()).await {
+            Ok(keys) => keys,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                return warn!(error, "could not look for revoked keys");
+            }
+        };
+        if keys.is_empty() {
+            return;
+        }
+        let sessions = self
+            .live_sessions()
+            .into_iter()
+            .filter(|session| keys.contains(&session.key_id));
+        for session in sessions {
+            if let Err(error) = self.end(&session, EndReason::KeyRevoked.into()).await {
+                let error = &error as &dyn std::error::Error;
+                warn!(
+                    error,
+                    "could not end session {} yet, whose key is no longer valid", session.id
+                );
+            }
+        }
     }
 
     async fn forget(&self) {

@@ -41,13 +41,13 @@ impl Control {
     pub(crate) async fn remove_ended(&self) -> Result<(), ControlError> {
         let ending: Vec<_> = self
             .store
-            .unfinished_sessions()
+            .unfinished_sessions(&self.node)
             .await?
             .into_iter()
             .filter(|row| row.state == SessionState::Ending)
             .collect();
         let mut going: HashSet<String> = ending.iter().map(|row| row.sandbox_id.clone()).collect();
-        let rows = self.store.sandboxes().await?;
+        let rows = self.store.sandboxes(&self.node).await?;
         going.extend(
             rows.into_iter()
                 .filter(|row| row.state == SandboxState::Ending)
@@ -62,14 +62,12 @@ impl Control {
             .await;
 
         for row in ending.iter().filter(|row| gone.contains(&row.sandbox_id)) {
-            let life::State::Ended(why) = state_of(row).after(life::Event::SandboxGone) else {
-                continue;
-            };
-            match self
-                .store
-                .advance_session(row, SessionState::Ended, Some(why.word()))
-                .await
-            {
+            debug_assert!(matches!(
+                state_of(row).after(life::Event::SandboxGone),
+                life::State::Ended(_)
+            ));
+            // Why it ended was written when that was decided.
+            match self.store.advance_session(row, SessionState::Ended, None).await {
                 Ok(_) | Err(StoreError::Moved { .. }) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use berth_guest_client::GuestError;
 use berth_images::Image;
 use berth_sandbox::{Limits, Sandbox, SandboxId, Sandboxes, Spec};
 use berth_store::{SandboxState, Store};
 use tokio::sync::Semaphore;
 use tracing::{Instrument, info, info_span, warn};
 
+use crate::detail;
 use crate::error::ControlError;
 use crate::secret::new_id;
 use crate::session::guest_of;
@@ -33,15 +35,22 @@ const WARM_UP_POLL: Duration = Duration::from_millis(20);
 /// The part of the control plane that turns images into ready sandboxes.
 pub(crate) struct Maker {
     pub(crate) store: Store,
+    node: String,
     pub(crate) sandboxes: Arc<dyn Sandboxes>,
     pub(crate) guest_binary: PathBuf,
     making: Semaphore,
 }
 
 impl Maker {
-    pub(crate) fn new(store: Store, sandboxes: Arc<dyn Sandboxes>, guest_binary: std::path::PathBuf) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        node: String,
+        sandboxes: Arc<dyn Sandboxes>,
+        guest_binary: PathBuf,
+    ) -> Self {
         Self {
             store,
+            node,
             sandboxes,
             guest_binary,
             making: Semaphore::new(MAKING_MAX),
@@ -57,7 +66,9 @@ impl Maker {
         let id = new_id("sb");
         let span = info_span!("make", sandbox.id = %id, image = %image.name);
         async {
-            self.store.insert_sandbox(&id, &image.key.to_string()).await?;
+            self.store
+                .insert_sandbox(&id, &self.node, &image.key.to_string())
+                .await?;
             match self.bring_up(&id, image, warm).await {
                 Ok(sandbox) => Ok(sandbox),
                 Err(error) => {
@@ -94,7 +105,10 @@ impl Maker {
         let started = tokio::time::Instant::now();
         let ready = async {
             loop {
-                let hello = guest.hello().await.map_err(ControlError::Silent)?;
+                let hello = guest
+                    .hello()
+                    .await
+                    .map_err(|source| silent(image, &sandbox, source))?;
                 if !warm || hello.warm || started.elapsed() > WARM_UP_MAX {
                     return Ok::<_, ControlError>(());
                 }
@@ -105,9 +119,8 @@ impl Maker {
             ready = ready => ready?,
             ending = sandbox.ended() => {
                 warn!(?ending, log = ?sandbox.log_tail(), "guest of sandbox {id} ended while it started");
-                return Err(ControlError::Silent(berth_guest_client::GuestError::Unexpected(
-                    format!("by ending: {ending:?}"),
-                )));
+                let how = GuestError::Unexpected(format!("by ending: {ending:?}"));
+                return Err(silent(image, &sandbox, how));
             }
         }
         self.store
@@ -138,6 +151,20 @@ impl Maker {
                 false
             }
         }
+    }
+}
+
+/// The failure of an image whose guest does not come up.
+fn silent(image: &Image, sandbox: &Sandbox, source: GuestError) -> ControlError {
+    let log = detail::log_text(&sandbox.log_tail());
+    ControlError::Silent {
+        image: image.name.clone(),
+        log: if log.is_empty() {
+            log
+        } else {
+            format!("; its log ends with:\n{log}")
+        },
+        source,
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! The row in the store is the truth about its state; this is what every call needs without asking the store.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use berth_guest_client::Guest;
@@ -11,7 +11,8 @@ use berth_sandbox::{GuestAddress, Sandbox};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::life::EndReason;
+use crate::life::{End, EndReason};
+use crate::quota::Admission;
 
 /// A session that takes calls.
 #[derive(Debug)]
@@ -30,9 +31,30 @@ pub struct Session {
     pub guest: Guest,
     /// What it runs in.
     pub(crate) sandbox: Sandbox,
+    /// The memory that it may use, in bytes.
+    pub memory_bytes: u64,
     clock: Clock,
     calls: AtomicU32,
-    end: watch::Sender<Option<EndReason>>,
+    views: AtomicU32,
+    /// Held while it is being frozen or thawed.
+    pub(crate) pausing: tokio::sync::Mutex<()>,
+    paused: watch::Sender<bool>,
+    end: watch::Sender<Option<End>>,
+    /// Its place in its key's counts, until its end is decided.
+    admission: Mutex<Option<Admission>>,
+}
+
+/// What a new [`Session`] is made of.
+pub(crate) struct Parts {
+    pub(crate) id: String,
+    pub(crate) key_id: String,
+    pub(crate) image: String,
+    pub(crate) created: Timestamp,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) memory_bytes: u64,
+    pub(crate) paused: bool,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) admission: Admission,
 }
 
 /// When the session was last used, on a clock that never steps.
@@ -49,29 +71,26 @@ pub struct Call {
 }
 
 impl Session {
-    pub(crate) fn new(
-        id: String,
-        key_id: String,
-        image: String,
-        created: Timestamp,
-        idle_timeout: Duration,
-        sandbox: Sandbox,
-    ) -> Arc<Self> {
-        let guest = guest_of(&sandbox);
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
-            id,
-            key_id,
-            image,
-            created,
-            idle_timeout,
-            guest,
-            sandbox,
+            guest: guest_of(&parts.sandbox),
+            id: parts.id,
+            key_id: parts.key_id,
+            image: parts.image,
+            created: parts.created,
+            idle_timeout: parts.idle_timeout,
+            memory_bytes: parts.memory_bytes,
+            sandbox: parts.sandbox,
             clock: Clock {
                 epoch: Instant::now(),
                 used_ms: AtomicU64::new(0),
             },
             calls: AtomicU32::new(0),
+            views: AtomicU32::new(0),
+            pausing: tokio::sync::Mutex::new(()),
+            paused: watch::Sender::new(parts.paused),
             end: watch::Sender::new(None),
+            admission: Mutex::new(Some(parts.admission)),
         })
     }
 
@@ -81,8 +100,9 @@ impl Session {
     }
 
     /// Notes that a call begins; it ends when the value is dropped. Both moments count as use.
-    pub fn begin_call(self: &Arc<Self>) -> Call {
-        self.calls.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn note_call(self: &Arc<Self>) -> Call {
+        // In one order with `set_paused`: either this call sees the pause, or who pauses sees this call.
+        self.calls.fetch_add(1, Ordering::SeqCst);
         self.touch();
         Call {
             session: Arc::clone(self),
@@ -100,9 +120,43 @@ impl Session {
         self.clock.used_ms.fetch_max(millis(at), Ordering::Relaxed);
     }
 
+    /// Is a call under way?
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.calls.load(Ordering::SeqCst) > 0
+    }
+
+    /// Are its processes frozen?
+    pub fn is_paused(&self) -> bool {
+        *self.paused.borrow()
+    }
+
+    /// Completes when the session is paused.
+    pub async fn paused(&self) {
+        let mut paused = self.paused.subscribe();
+        if paused.wait_for(|paused| *paused).await.is_err() {
+            // The sender lives as long as `self`, so this is not reached.
+            std::future::pending().await
+        }
+    }
+
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.paused.send_replace(paused);
+    }
+
+    /// Notes that somebody looks at its live view, until the value is dropped.
+    pub fn begin_view(self: &Arc<Self>) -> View {
+        self.views.fetch_add(1, Ordering::Relaxed);
+        View(Arc::clone(self))
+    }
+
+    /// Live views that are open now.
+    pub fn viewers(&self) -> u32 {
+        self.views.load(Ordering::Relaxed)
+    }
+
     /// How long it has not been used, by what the server has seen. Zero while a call is under way.
-    pub(crate) fn idle(&self) -> Duration {
-        if self.calls.load(Ordering::Relaxed) > 0 {
+    pub fn idle(&self) -> Duration {
+        if self.is_in_use() {
             return Duration::ZERO;
         }
         let used = Duration::from_millis(self.clock.used_ms.load(Ordering::Relaxed));
@@ -110,38 +164,45 @@ impl Session {
     }
 
     /// Completes when the session takes no more calls, with the reason.
-    pub async fn ended(&self) -> EndReason {
-        let mut end = self.end.subscribe();
-        loop {
-            if let Some(why) = *end.borrow_and_update() {
-                return why;
-            }
-            if end.changed().await.is_err() {
-                // The sender lives as long as `self`, so this is not reached.
-                return EndReason::Crashed;
-            }
+    pub async fn ended(&self) -> End {
+        let mut ended = self.end.subscribe();
+        match ended.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(end)) => end.clone(),
+            // The sender lives as long as `self`, so this is not reached.
+            Ok(None) | Err(_) => EndReason::Crashed.into(),
         }
     }
 
-    /// The reason for which it ended, if it has.
-    pub fn end_reason(&self) -> Option<EndReason> {
-        *self.end.borrow()
-    }
-
-    /// Tells everyone who waits that it is over. The first reason stays.
-    pub(crate) fn announce_end(&self, why: EndReason) {
-        self.end.send_if_modified(|end| {
-            let first = end.is_none();
-            end.get_or_insert(why);
+    /// Tells everyone who waits that it is over, and gives its place back. The first reason stays.
+    pub(crate) fn announce_end(&self, end: End) {
+        drop(
+            self.admission
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+        self.end.send_if_modified(|told| {
+            let first = told.is_none();
+            told.get_or_insert(end);
             first
         });
+    }
+}
+
+/// A live view that is open.
+#[derive(Debug)]
+pub struct View(Arc<Session>);
+
+impl Drop for View {
+    fn drop(&mut self) {
+        self.0.views.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
         self.session.touch();
-        self.session.calls.fetch_sub(1, Ordering::Relaxed);
+        self.session.calls.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -2,9 +2,11 @@
 
 use axum::extract::FromRequestParts;
 use berth_agb_api::Code;
+use berth_control::KeyRow;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use jiff::Timestamp;
 
 use crate::App;
 use crate::error::ApiError;
@@ -15,20 +17,40 @@ const ACCESS_TOKEN: &str = "x-access-token";
 /// A caller with a valid API key.
 #[derive(Debug)]
 pub(crate) struct Caller {
-    /// The key's id: sessions belong to it.
-    pub(crate) key_id: String,
+    /// The key: sessions belong to it.
+    pub(crate) key: KeyRow,
+}
+
+/// A caller with an API key that may have been revoked or have expired: enough to be told that a session is over, since
+/// a client that waits for that would wait on for minutes if it were refused.
+#[derive(Debug)]
+pub(crate) struct FormerCaller {
+    /// The key.
+    pub(crate) key: KeyRow,
+}
+
+impl FormerCaller {
+    /// The caller, if its key is still valid.
+    pub(crate) fn valid(self) -> Result<Caller, ApiError> {
+        if self.key.is_valid(Timestamp::now()) {
+            return Ok(Caller { key: self.key });
+        }
+        Err(refused("the API key was revoked or has expired"))
+    }
 }
 
 impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let refused = |why: &str| {
-            ApiError::new(
-                Code::InvalidApiKey,
-                format!("{why}; send `Authorization: Bearer KEY` with a key from `berth key create`"),
-            )
-        };
+        FormerCaller::from_request_parts(parts, app).await?.valid()
+    }
+}
+
+impl FromRequestParts<App> for FormerCaller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let header = parts
             .headers
             .get(AUTHORIZATION)
@@ -41,10 +63,17 @@ impl FromRequestParts<App> for Caller {
             .map(|(_, key)| key.trim())
             .ok_or_else(|| refused("the Authorization header is not `Bearer KEY`"))?;
         match app.control.authenticate(key).await? {
-            Some(key_id) => Ok(Self { key_id }),
-            None => Err(refused("the API key is unknown or revoked")),
+            Some(key) => Ok(Self { key }),
+            None => Err(refused("the API key is unknown")),
         }
     }
+}
+
+fn refused(why: &str) -> ApiError {
+    ApiError::new(
+        Code::InvalidApiKey,
+        format!("{why}; send `Authorization: Bearer KEY` with a key from `berth key create`"),
+    )
 }
 
 /// The session token that a request carries, or a refusal.

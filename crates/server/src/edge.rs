@@ -4,20 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_agb_api::Code;
-use berth_control::{ControlError, Session};
+use berth_control::{ControlError, End, Session};
 use berth_guest_client::GuestError;
 use bytes::Bytes;
 
+use crate::App;
 use crate::error::ApiError;
 
 /// The longest that a tool call may take. Tools have their own, shorter limits; this one ends a call whose guest hangs.
 const CALL_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// How long a broken connection may wait for the reason: the sandbox's end arrives by another way.
-const REASON_TIMEOUT: Duration = Duration::from_millis(500);
+const REASON_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Runs a tool in a session: the guest's answer, a JSON document.
 pub(crate) async fn call_tool(
+    app: &App,
     session: &Arc<Session>,
     tool: &str,
     arguments: Bytes,
@@ -36,30 +38,30 @@ pub(crate) async fn call_tool(
             ),
         ));
     }
-    let _call = session.begin_call();
+    let _call = app.control.begin_call(session).await?;
     tokio::select! {
         answer = session.guest.call_tool(tool, arguments, CALL_TIMEOUT) => match answer {
             Ok(answer) => Ok(answer.body),
             Err(error) => Err(explained(session, error).await),
         },
-        why = session.ended() => Err(ended(session, why)),
+        end = session.ended() => Err(ended(session, end)),
     }
 }
 
 /// A guest's failure; when its session has ended, that is the reason to tell.
 pub(crate) async fn explained(session: &Session, error: GuestError) -> ApiError {
     if let GuestError::Unreachable(_) = error
-        && let Ok(why) = tokio::time::timeout(REASON_TIMEOUT, session.ended()).await
+        && let Ok(end) = tokio::time::timeout(REASON_TIMEOUT, session.ended()).await
     {
-        return ended(session, why);
+        return ended(session, end);
     }
     error.into()
 }
 
-fn ended(session: &Session, why: berth_control::EndReason) -> ApiError {
+fn ended(session: &Session, end: End) -> ApiError {
     ControlError::EndedSession {
         id: session.id.clone(),
-        why,
+        end,
         at: None,
     }
     .into()

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use axum::response::{IntoResponse, Response};
 use berth_agb_api::{Code, LabelError};
-use berth_control::ControlError;
+use berth_control::{ControlError, QuotaLimit};
 use berth_guest_client::GuestError;
 use http::StatusCode;
 
@@ -29,7 +29,7 @@ impl ApiError {
     fn of(code: Code, error: impl Error + Send + Sync + 'static) -> Self {
         let api = Self::new(code, error.to_string());
         match code {
-            Code::Internal => Self {
+            Code::Internal | Code::DatabaseBusy => Self {
                 cause: Some(Box::new(error)),
                 ..api
             },
@@ -56,11 +56,26 @@ impl From<ControlError> for ApiError {
         // No wildcard: a new variant does not compile until someone chose its code.
         let code = match &error {
             E::UnknownSession { .. } | E::EndedSession { .. } => Code::SessionNotFound,
+            E::Elsewhere { .. } => Code::SessionElsewhere,
+            E::Quota {
+                limit: QuotaLimit::Sessions,
+                ..
+            } => Code::QuotaSessions,
+            E::Quota {
+                limit: QuotaLimit::Memory,
+                ..
+            } => Code::QuotaMemory,
+            E::Quota {
+                limit: QuotaLimit::Creations,
+                ..
+            } => Code::QuotaCreations,
             E::WrongToken { .. } => Code::InvalidApiKey,
             E::UnknownImage { .. } => Code::ImageNotFound,
             E::Invalid { .. } => Code::InvalidParameter,
             E::Full { .. } => Code::NoCapacity,
-            E::SandboxId(_) | E::Start(_) | E::Silent(_) | E::Store(_) | E::Images(_) => Code::Internal,
+            E::SandboxId(_) | E::Start(_) | E::Silent { .. } | E::Freeze(_) | E::Store(_) | E::Images(_) => {
+                Code::Internal
+            }
         };
         Self::of(code, error)
     }

@@ -11,9 +11,9 @@ use crate::App;
 use crate::body::BODY_BYTES_MAX;
 use crate::error::ApiError;
 use crate::request::surround;
-use crate::routes::{health, labels, link, sessions, stream, tools, view};
+use crate::routes::{health, labels, link, own, sessions, stream, tools, view};
 
-/// All routes. Who may use them: `/mcp` and `/sdk` need an API key, `/link` and `/ws` the session's token, `/view` a
+/// All routes. Who may use them: `/mcp`, `/sdk` and `/api` need an API key, `/link` and `/ws` the session's token, `/view` a
 /// ticket in its path; `/healthz`, `/` and the page's assets are open.
 pub(crate) fn router(app: App) -> Router {
     Router::new()
@@ -28,6 +28,11 @@ pub(crate) fn router(app: App) -> Router {
         .route("/sdk/ListSession", get(sessions::list))
         .route("/sdk/SetLabel", post(labels::set))
         .route("/sdk/GetLabel", get(labels::get))
+        .route("/api/v1/sessions", get(own::list))
+        .route("/api/v1/sessions/{session}", get(own::detail))
+        .route("/api/v1/sessions/{session}/log", get(own::log))
+        .route("/api/v1/sessions/{session}/pause", post(own::pause))
+        .route("/api/v1/sessions/{session}/resume", post(own::resume))
         // Tools
         .route("/mcp", post(tools::call))
         .route("/mcp/listTools", post(tools::list))

@@ -13,7 +13,7 @@ use http::header::{
 };
 use http::{HeaderName, StatusCode};
 use hyper_util::rt::TokioIo;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::App;
 use crate::edge::explained;
@@ -22,14 +22,23 @@ use crate::error::ApiError;
 /// Bytes that wait in each direction for a slow reader. Small: the live view's own flow control wants to feel the link.
 const BUFFER_BYTES: usize = 16 << 10;
 
-/// Connects the client's WebSocket to the guest's. The tunnel ends with the session, with the server, after
-/// `time_limit`, or when either side closes.
+/// What a tunnel is for, and what follows from it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Tunnel {
+    /// Code runs. Stays open while the session is paused, and thaws it when the client sends something.
+    Stream,
+    /// A live view. Ends after this time, and when the session is paused: the page then says so.
+    View(Duration),
+}
+
+/// Connects the client's WebSocket to the guest's. The tunnel ends with the session, with the server, when either side
+/// closes, or when its kind says so.
 pub(crate) async fn open(
     app: &App,
     session: Arc<Session>,
     path: &str,
     mut request: Request,
-    time_limit: Option<Duration>,
+    kind: Tunnel,
 ) -> Result<Response, ApiError> {
     let headers = handshake(request.headers())?;
     let guest = match session.guest.open_tunnel(path, headers).await {
@@ -37,28 +46,34 @@ pub(crate) async fn open(
         Err(error) => return Err(explained(&session, error).await),
     };
     let client = hyper::upgrade::on(&mut request);
-    let stop = app.stop.clone();
+    let app = app.clone();
     let accept = guest.headers.get(SEC_WEBSOCKET_ACCEPT).cloned();
     tokio::spawn(async move {
         let client = match client.await {
             Ok(client) => client,
             Err(error) => return debug!("a client left during the handshake: {error}"),
         };
-        let (mut client, mut guest) = (TokioIo::new(client), guest.io);
+        let _view = matches!(kind, Tunnel::View(_)).then(|| session.begin_view());
+        let client = TokioIo::new(client);
+        let mut client = tokio_util::io::InspectReader::new(client, |_| thaw(&app, &session));
+        let mut guest = guest.io;
         let copy =
             tokio::io::copy_bidirectional_with_sizes(&mut client, &mut guest, BUFFER_BYTES, BUFFER_BYTES);
-        let too_long = async {
-            match time_limit {
-                Some(limit) => tokio::time::sleep(limit).await,
-                None => std::future::pending().await,
+        let over = async {
+            match kind {
+                Tunnel::Stream => std::future::pending().await,
+                Tunnel::View(limit) => tokio::select! {
+                    () = tokio::time::sleep(limit) => {}
+                    () = session.paused() => {}
+                },
             }
         };
         // However it ends, both connections are dropped here; the client asks why when it connects again.
         tokio::select! {
             _ = copy => {}
             _ = session.ended() => {}
-            () = too_long => {}
-            () = stop.cancelled() => {}
+            () = over => {}
+            () = app.stop.cancelled() => {}
         }
     });
 
@@ -73,6 +88,20 @@ pub(crate) async fn open(
         response.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, accept);
     }
     Ok(response)
+}
+
+/// Thaws a paused session in the background: what its client sent waits in the socket until the guest goes on.
+fn thaw(app: &App, session: &Arc<Session>) {
+    if !session.is_paused() {
+        return;
+    }
+    let (control, session) = (Arc::clone(&app.control), Arc::clone(session));
+    tokio::spawn(async move {
+        if let Err(error) = control.resume(&session).await {
+            let error = &error as &dyn std::error::Error;
+            warn!(error, "could not thaw session {} for its stream", session.id);
+        }
+    });
 }
 
 /// Refuses a WebSocket that a page of another site opened.

@@ -1,60 +1,75 @@
 //! The store: what must survive a restart of the server.
 //!
-//! In: rows to write, with the generation that the writer saw. Out: rows. SQLite through `sqlx`, with migrations that
-//! run at start. `control` decides what the rows mean; nothing here knows how a session lives, except that a row moves
+//! In: rows to write, with the generation that the writer saw. Out: rows. SQLite or PostgreSQL through `sqlx`, with
+//! migrations that run at start. `control` decides what the rows mean; nothing here knows how a session lives, except that a row moves
 //! by compare-and-set on its generation ([`Store::advance_session`]).
 //!
 //! Never: a secret in clear. API keys and tickets are kept as digests.
 //!
 //! Start reading at [`Store`]; each further module holds one table.
 
+mod database;
+mod events;
 mod keys;
+mod labels;
+mod list;
 mod sandboxes;
 mod sessions;
 mod tickets;
 
-use std::path::Path;
-use std::time::Duration;
+use jiff::Timestamp;
+use sqlx::{Any, AnyPool, Transaction};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-
-pub use keys::{Key, KeyRow};
+pub use database::Database;
+pub use events::EventRow;
+pub use keys::{Key, KeyLimits, KeyRow, NewKey};
+pub use list::{ListCursor, SessionFilter, SessionPage, SessionSummary};
 pub use sandboxes::{SandboxRow, SandboxState};
-pub use sessions::{ListCursor, NewSession, SessionFilter, SessionPage, SessionRow, SessionState};
+pub use sessions::{NewSession, SessionEnding, SessionRow, SessionState};
 pub use tickets::TicketRow;
-
-/// How long a writer waits for another process that holds the database (the `berth key` commands, say).
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Connections at most. SQLite has one writer; the rest read.
-const CONNECTIONS_MAX: u32 = 4;
 
 /// Why the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database file could not be opened.
-    #[error("could not open the database `{path}`")]
+    /// The database could not be opened.
+    #[error("could not open the database `{database}`")]
     Open {
-        /// The file.
-        path: String,
+        /// Which; without its password.
+        database: String,
         /// The cause.
         source: sqlx::Error,
     },
     /// The lock file beside the database could not be taken.
-    #[error("could not lock the database `{path}` to bring it up to date")]
+    #[error("could not lock the database `{database}` to bring it up to date")]
     Lock {
-        /// The file.
-        path: String,
+        /// Which.
+        database: String,
         /// The cause.
         source: std::io::Error,
     },
     /// A migration failed.
-    #[error("could not bring the database `{path}` up to date")]
+    #[error("could not bring the database `{database}` up to date")]
     Migrate {
-        /// The file.
-        path: String,
+        /// Which.
+        database: String,
         /// The cause.
         source: sqlx::migrate::MigrateError,
+    },
+    /// The database is there but did not answer in time: somebody else holds it, or the way to it is broken.
+    #[error("could not {what}: the database is busy or out of reach; try again")]
+    Busy {
+        /// What the statement was for.
+        what: &'static str,
+        /// The cause.
+        source: sqlx::Error,
+    },
+    /// There is no room to write.
+    #[error("could not {what}: the disk of the database is full; free some space and try again")]
+    Full {
+        /// What the statement was for.
+        what: &'static str,
+        /// The cause.
+        source: sqlx::Error,
     },
     /// A statement failed.
     #[error("could not {what}")]
@@ -87,47 +102,39 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Is it worth trying again: the database is busy, out of reach, or has no room?
+    pub fn passes(&self) -> bool {
+        matches!(self, StoreError::Busy { .. } | StoreError::Full { .. })
+    }
+}
+
 /// The result of a store call.
 pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// How a store is to work.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Note an event for webhooks whenever a session is made, paused, resumed or ended.
+    pub events: bool,
+}
 
 /// A handle on the database; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: sqlx::SqlitePool,
+    pool: AnyPool,
+    database: Database,
+    options: Options,
 }
 
 impl Store {
-    /// Opens (or makes) the database file and brings it up to date.
-    pub async fn open(path: &Path) -> Result<Self> {
-        let shown = path.display().to_string();
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // In WAL mode a killed process loses nothing with this; a machine that loses power may lose the last
-            // moments, but with it went every session that they told of.
-            .synchronous(SqliteSynchronous::Normal)
-            .busy_timeout(BUSY_TIMEOUT)
-            .foreign_keys(true);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(CONNECTIONS_MAX)
-            .connect_with(options)
-            .await
-            .map_err(|source| StoreError::Open {
-                path: shown.clone(),
-                source,
-            })?;
-        // SQLite has no lock that spans a migration: two processes that start together take turns here.
-        let lock = migration_lock(path).await.map_err(|source| StoreError::Lock {
-            path: shown.clone(),
-            source,
-        })?;
-        sqlx::migrate!("./migrations")
-            .run(&pool)
-            .await
-            .map_err(|source| StoreError::Migrate { path: shown, source })?;
-        drop(lock);
-        Ok(Self { pool })
+    /// Opens (or makes) the database and brings it up to date.
+    pub async fn open(database: &Database, options: Options) -> Result<Self> {
+        Ok(Self {
+            pool: database.open().await?,
+            database: database.clone(),
+            options,
+        })
     }
 
     /// Closes all connections, after what they are doing.
@@ -143,20 +150,64 @@ impl Store {
             .map_err(failed("reach the database"))?;
         Ok(())
     }
+
+    /// Begins a transaction that writes.
+    async fn begin(&self) -> std::result::Result<Transaction<'static, Any>, sqlx::Error> {
+        self.pool.begin_with(self.database.begin()).await
+    }
 }
 
 /// Wraps a failed statement with what it was for.
 fn failed(what: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
-    move |source| StoreError::Query { what, source }
+    move |source| match trouble(&source) {
+        Trouble::Busy => StoreError::Busy { what, source },
+        Trouble::Full => StoreError::Full { what, source },
+        Trouble::Other => StoreError::Query { what, source },
+    }
 }
 
-/// Waits for the lock that migrations hold; it is released when the file is dropped.
-async fn migration_lock(database: &Path) -> std::io::Result<fs_err::File> {
-    let path = database.with_extension("lock");
-    let task = tokio::task::spawn_blocking(move || {
-        let file = fs_err::File::create(path)?;
-        file.file().lock()?;
-        Ok(file)
-    });
-    task.await.map_err(std::io::Error::other)?
+/// What kind of failure it is, for the caller: does it pass, and what would help?
+enum Trouble {
+    Busy,
+    Full,
+    Other,
+}
+
+fn trouble(error: &sqlx::Error) -> Trouble {
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::Tls(_) => {
+            Trouble::Busy
+        }
+        sqlx::Error::Database(error) => match error.code().as_deref() {
+            // PostgreSQL (five characters): connection lost, no more connections, going down or coming up, deadlock.
+            Some(code) if code.len() == 5 && (code.starts_with("08") || code.starts_with("57P")) => {
+                Trouble::Busy
+            }
+            Some("53300" | "55P03" | "40P01" | "40001") => Trouble::Busy,
+            Some("53100") => Trouble::Full,
+            // SQLite: the low byte of the extended code says busy, locked, full.
+            Some(code) => match code.parse::<u32>().map(|code| code & 0xff) {
+                Ok(5 | 6) => Trouble::Busy,
+                Ok(13) => Trouble::Full,
+                _ => Trouble::Other,
+            },
+            None => Trouble::Other,
+        },
+        _ => Trouble::Other,
+    }
+}
+
+/// A stored time. Values outside what a timestamp can be were not written by us.
+fn time(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// A count or size as the database holds it.
+fn stored(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A count or size as it was stored.
+fn counted(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
 }

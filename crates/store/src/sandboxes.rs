@@ -53,20 +53,23 @@ pub struct SandboxRow {
 
 impl Store {
     /// Notes that a sandbox is about to be made.
-    pub async fn insert_sandbox(&self, id: &str, image: &str) -> Result<()> {
-        sqlx::query("INSERT INTO sandboxes (id, image, state, created_ms) VALUES (?, ?, 'making', ?)")
-            .bind(id)
-            .bind(image)
-            .bind(Timestamp::now().as_millisecond())
-            .execute(&self.pool)
-            .await
-            .map_err(failed("note a new sandbox"))?;
+    pub async fn insert_sandbox(&self, id: &str, node: &str, image: &str) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO sandboxes (id, node, image, state, created_ms) VALUES ($1, $2, $3, 'making', $4)",
+        )
+        .bind(id)
+        .bind(node)
+        .bind(image)
+        .bind(Timestamp::now().as_millisecond())
+        .execute(&self.pool)
+        .await
+        .map_err(failed("note a new sandbox"))?;
         Ok(())
     }
 
     /// Moves a sandbox from one state to another, unless someone else moved it first.
     pub async fn advance_sandbox(&self, id: &str, from: SandboxState, to: SandboxState) -> Result<()> {
-        let done = sqlx::query("UPDATE sandboxes SET state = ? WHERE id = ? AND state = ?")
+        let done = sqlx::query("UPDATE sandboxes SET state = $1 WHERE id = $2 AND state = $3")
             .bind(to.word())
             .bind(id)
             .bind(from.word())
@@ -84,7 +87,7 @@ impl Store {
 
     /// Marks a sandbox for removal, whatever its state.
     pub async fn condemn_sandbox(&self, id: &str) -> Result<()> {
-        sqlx::query("UPDATE sandboxes SET state = 'ending' WHERE id = ?")
+        sqlx::query("UPDATE sandboxes SET state = 'ending' WHERE id = $1")
             .bind(id)
             .execute(&self.pool)
             .await
@@ -94,7 +97,7 @@ impl Store {
 
     /// Forgets a sandbox of which nothing is left.
     pub async fn delete_sandbox(&self, id: &str) -> Result<()> {
-        sqlx::query("DELETE FROM sandboxes WHERE id = ?")
+        sqlx::query("DELETE FROM sandboxes WHERE id = $1")
             .bind(id)
             .execute(&self.pool)
             .await
@@ -102,9 +105,11 @@ impl Store {
         Ok(())
     }
 
-    /// All sandboxes.
-    pub async fn sandboxes(&self) -> Result<Vec<SandboxRow>> {
-        let rows = sqlx::query("SELECT id, image, state FROM sandboxes ORDER BY created_ms, id")
+    /// All sandboxes of a server.
+    pub async fn sandboxes(&self, node: &str) -> Result<Vec<SandboxRow>> {
+        let of_node = "SELECT id, image, state FROM sandboxes WHERE node IN ($1, '') ORDER BY created_ms, id";
+        let rows = sqlx::query(of_node)
+            .bind(node)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("list the sandboxes"))?;

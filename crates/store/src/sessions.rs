@@ -3,17 +3,21 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
-use crate::keys::{digest, time};
-use crate::{Result, Store, StoreError, failed};
+use crate::events::{EventKind, EventOf};
+use crate::keys::digest;
+use crate::labels::write_labels;
+use crate::{Result, Store, StoreError, counted, failed, stored, time};
 
 /// How far a session has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionState {
     /// It takes calls.
     Running,
+    /// It lives, with its processes frozen.
+    Paused,
     /// It takes no more calls; its sandbox is being removed.
     Ending,
     /// Nothing of it is left but this row.
@@ -21,9 +25,11 @@ pub enum SessionState {
 }
 
 impl SessionState {
+    /// The word in the column `state`. A paused session is a running one whose `paused_ms` is set, which servers of the
+    /// release before take for running.
     fn word(self) -> &'static str {
         match self {
-            SessionState::Running => "running",
+            SessionState::Running | SessionState::Paused => "running",
             SessionState::Ending => "ending",
             SessionState::Ended => "ended",
         }
@@ -59,6 +65,31 @@ pub struct SessionRow {
     pub created: Timestamp,
     /// When it ended.
     pub ended: Option<Timestamp>,
+    /// The server that runs it.
+    pub node: String,
+    /// Name of a policy, as it was given.
+    pub policy: Option<String>,
+    /// The memory that it may use.
+    pub memory_bytes: u64,
+    /// What is known of its end beyond the reason, for people.
+    pub end_detail: Option<String>,
+    /// The most memory that it has used at once, written at its end.
+    pub memory_peak_bytes: Option<u64>,
+    /// The last lines that its guest wrote, written at its end.
+    pub log_tail: Option<String>,
+}
+
+/// What is written about the end of a session. What is there already is kept: what a caller was told first stays true.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SessionEnding<'a> {
+    /// Why, in a word of `control`.
+    pub reason: &'a str,
+    /// What is known beyond the reason, for people.
+    pub detail: Option<&'a str>,
+    /// The most memory that it has used at once.
+    pub memory_peak_bytes: Option<u64>,
+    /// The last lines that its guest wrote.
+    pub log_tail: Option<&'a str>,
 }
 
 /// A session to be written.
@@ -68,6 +99,8 @@ pub struct NewSession<'a> {
     pub id: &'a str,
     /// The key that owns it.
     pub key_id: &'a str,
+    /// The server that runs it.
+    pub node: &'a str,
     /// The image.
     pub image: &'a str,
     /// The ready sandbox that it takes.
@@ -76,58 +109,23 @@ pub struct NewSession<'a> {
     pub policy: Option<&'a str>,
     /// Released after this long without use.
     pub idle_timeout_ms: u64,
+    /// The memory that it may use.
+    pub memory_bytes: u64,
     /// Its labels.
     pub labels: &'a BTreeMap<String, String>,
     /// Secret of its first live view ticket, and when that expires.
     pub ticket: (&'a str, Timestamp),
 }
 
-/// Which sessions a list holds.
-#[derive(Debug)]
-pub struct SessionFilter<'a> {
-    /// Sessions of this key only.
-    pub key_id: &'a str,
-    /// All of these labels must match exactly.
-    pub labels: &'a BTreeMap<String, String>,
-    /// Sessions after this place, newest first.
-    pub after: Option<ListCursor>,
-    /// At most so many.
-    pub limit: u32,
-}
-
-/// A place in a list. Stays valid while sessions come and go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListCursor {
-    /// Creation time of the last session seen, Unix milliseconds.
-    pub created_ms: i64,
-    /// Its id.
-    pub id: String,
-}
-
-/// A page of live sessions.
-#[derive(Debug)]
-pub struct SessionPage {
-    /// Ids, newest first.
-    pub ids: Vec<String>,
-    /// Where the next page begins, if there is one.
-    pub next: Option<ListCursor>,
-    /// Matches on all pages.
-    pub total: u64,
-}
-
-const COLUMNS: &str = "SELECT id, key_id, image, sandbox_id, state, end_reason, generation, idle_timeout_ms, \
-                       created_ms, ended_ms FROM sessions";
+const COLUMNS: &str = "id, key_id, node, image, sandbox_id, policy, state, paused_ms, end_reason, end_detail, \
+                       memory_peak_bytes, log_tail, generation, idle_timeout_ms, memory_bytes, created_ms, ended_ms";
 
 impl Store {
     /// Writes a session that takes a ready sandbox: one transaction, so that a crash leaves both or neither.
     pub async fn insert_session(&self, new: &NewSession<'_>) -> Result<()> {
         let what = "write a new session";
-        let mut transaction = self
-            .pool
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(failed(what))?;
-        let claimed = sqlx::query("UPDATE sandboxes SET state = 'claimed' WHERE id = ? AND state = 'ready'")
+        let mut transaction = self.begin().await.map_err(failed(what))?;
+        let claimed = sqlx::query("UPDATE sandboxes SET state = 'claimed' WHERE id = $1 AND state = 'ready'")
             .bind(new.sandbox_id)
             .execute(&mut *transaction)
             .await
@@ -139,15 +137,18 @@ impl Store {
             });
         }
         sqlx::query(
-            "INSERT INTO sessions (id, key_id, image, sandbox_id, policy, idle_timeout_ms, state, created_ms)
-             VALUES (?, ?, ?, ?, ?, ?, 'running', ?)",
+            "INSERT INTO sessions (id, key_id, node, image, sandbox_id, policy, idle_timeout_ms, memory_bytes, state,
+                                   created_ms)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'running', $9)",
         )
         .bind(new.id)
         .bind(new.key_id)
+        .bind(new.node)
         .bind(new.image)
         .bind(new.sandbox_id)
         .bind(new.policy)
-        .bind(i64::try_from(new.idle_timeout_ms).unwrap_or(i64::MAX))
+        .bind(stored(new.idle_timeout_ms))
+        .bind(stored(new.memory_bytes))
         .bind(Timestamp::now().as_millisecond())
         .execute(&mut *transaction)
         .await
@@ -158,184 +159,124 @@ impl Store {
         write_ticket(&mut transaction, new.id, new.ticket.0, new.ticket.1)
             .await
             .map_err(failed(what))?;
+        let of = EventOf {
+            session_id: new.id,
+            key_id: new.key_id,
+            image: new.image,
+            end_reason: None,
+        };
+        self.note_event(&mut transaction, EventKind::Created, of)
+            .await
+            .map_err(failed(what))?;
         transaction.commit().await.map_err(failed(what))
     }
 
     /// One session, whatever its state.
     pub async fn session(&self, id: &str) -> Result<Option<SessionRow>> {
-        sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE id = ?")))
-            .bind(id)
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(failed("look up a session"))?
-            .map(read)
-            .transpose()
+        sqlx::query(AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM sessions WHERE id = $1"
+        )))
+        .bind(id)
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(failed("look up a session"))?
+        .map(read)
+        .transpose()
     }
 
-    /// All sessions that have not ended.
-    pub async fn unfinished_sessions(&self) -> Result<Vec<SessionRow>> {
-        sqlx::query(sqlx::AssertSqlSafe(format!(
-            "{COLUMNS} WHERE state <> 'ended' ORDER BY created_ms, id"
-        )))
-        .fetch_all(&self.pool)
-        .await
-        .map_err(failed("list the sessions"))?
-        .into_iter()
-        .map(read)
-        .collect()
+    /// All sessions of a server that have not ended.
+    pub async fn unfinished_sessions(&self, node: &str) -> Result<Vec<SessionRow>> {
+        let text = format!(
+            "SELECT {COLUMNS} FROM sessions WHERE state IN ('running', 'ending') AND node IN ($1, '')
+             ORDER BY created_ms, id"
+        );
+        sqlx::query(AssertSqlSafe(text))
+            .bind(node)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("list the sessions"))?
+            .into_iter()
+            .map(read)
+            .collect()
     }
 
     /// Moves `seen` to `next`, unless another task or server moved it first.
-    ///
-    /// A reason that is already there is kept: what the caller was told first stays true.
     pub async fn advance_session(
         &self,
         seen: &SessionRow,
         next: SessionState,
-        end_reason: Option<&str>,
+        end: Option<&SessionEnding<'_>>,
     ) -> Result<SessionRow> {
-        let ended = (next == SessionState::Ended).then(|| Timestamp::now().as_millisecond());
-        sqlx::query(
-            "UPDATE sessions SET state = ?, end_reason = COALESCE(end_reason, ?), ended_ms = ?,
-                                 generation = generation + 1
-             WHERE id = ? AND generation = ?
-             RETURNING id, key_id, image, sandbox_id, state, end_reason, generation, idle_timeout_ms, created_ms,
-                       ended_ms",
-        )
-        .bind(next.word())
-        .bind(end_reason)
-        .bind(ended)
-        .bind(&seen.id)
-        .bind(seen.generation)
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(failed("advance a session"))?
-        .map(read)
-        .transpose()?
-        .ok_or_else(|| StoreError::Moved { what: "session", id: seen.id.clone() })
+        let what = "advance a session";
+        let now = Timestamp::now().as_millisecond();
+        let end = end.copied();
+        let mut transaction = self.begin().await.map_err(failed(what))?;
+        let text = format!(
+            "UPDATE sessions SET state = $1, paused_ms = $2, ended_ms = $3,
+                                 end_reason = COALESCE(end_reason, $4), end_detail = COALESCE(end_detail, $5),
+                                 memory_peak_bytes = COALESCE(memory_peak_bytes, $6),
+                                 log_tail = COALESCE(log_tail, $7), generation = generation + 1
+             WHERE id = $8 AND generation = $9
+             RETURNING {COLUMNS}"
+        );
+        let row = sqlx::query(AssertSqlSafe(text))
+            .bind(next.word())
+            .bind((next == SessionState::Paused).then_some(now))
+            .bind((next == SessionState::Ended).then_some(now))
+            .bind(end.map(|end| end.reason))
+            .bind(end.and_then(|end| end.detail))
+            .bind(end.and_then(|end| end.memory_peak_bytes).map(stored))
+            .bind(end.and_then(|end| end.log_tail))
+            .bind(&seen.id)
+            .bind(seen.generation)
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(failed(what))?;
+        let row = row.map(read).transpose()?.ok_or_else(|| StoreError::Moved {
+            what: "session",
+            id: seen.id.clone(),
+        })?;
+        let kind = match (seen.state, next) {
+            (SessionState::Running, SessionState::Paused) => Some(EventKind::Paused),
+            (SessionState::Paused, SessionState::Running) => Some(EventKind::Resumed),
+            (SessionState::Running | SessionState::Paused, SessionState::Ending | SessionState::Ended) => {
+                Some(EventKind::Ended)
+            }
+            _ => None,
+        };
+        if let Some(kind) = kind {
+            let of = EventOf {
+                session_id: &row.id,
+                key_id: &row.key_id,
+                image: &row.image,
+                end_reason: row.end_reason.as_deref(),
+            };
+            self.note_event(&mut transaction, kind, of)
+                .await
+                .map_err(failed(what))?;
+        }
+        transaction.commit().await.map_err(failed(what))?;
+        Ok(row)
     }
 
     /// Forgets sessions that ended before `before`, with their labels and tickets.
     pub async fn forget_sessions(&self, before: Timestamp) -> Result<u64> {
-        let done = sqlx::query("DELETE FROM sessions WHERE state = 'ended' AND ended_ms < ?")
+        let done = sqlx::query("DELETE FROM sessions WHERE state = 'ended' AND ended_ms < $1")
             .bind(before.as_millisecond())
             .execute(&self.pool)
             .await
             .map_err(failed("forget old sessions"))?;
         Ok(done.rows_affected())
     }
-
-    /// A page of a key's running sessions, newest first.
-    pub async fn list_sessions(&self, filter: &SessionFilter<'_>) -> Result<SessionPage> {
-        let what = "list sessions";
-        let mut count = QueryBuilder::new("SELECT COUNT(*) FROM sessions s");
-        matching(&mut count, filter);
-        let total: i64 = count
-            .build_query_scalar()
-            .fetch_one(&self.pool)
-            .await
-            .map_err(failed(what))?;
-
-        let mut page = QueryBuilder::new("SELECT s.id, s.created_ms FROM sessions s");
-        matching(&mut page, filter);
-        if let Some(after) = &filter.after {
-            page.push(" AND (s.created_ms, s.id) < (")
-                .push_bind(after.created_ms);
-            page.push(", ").push_bind(&after.id).push(")");
-        }
-        // One more than asked for tells whether there is a next page.
-        page.push(" ORDER BY s.created_ms DESC, s.id DESC LIMIT ")
-            .push_bind(i64::from(filter.limit) + 1);
-        let rows: Vec<(String, i64)> = page
-            .build_query_as()
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed(what))?;
-
-        let limit = filter.limit as usize;
-        let next = (rows.len() > limit)
-            .then(|| rows.get(limit.wrapping_sub(1)))
-            .flatten()
-            .map(|(id, created_ms)| ListCursor {
-                created_ms: *created_ms,
-                id: id.clone(),
-            });
-        let ids = rows.into_iter().take(limit).map(|(id, _)| id).collect();
-        Ok(SessionPage {
-            ids,
-            next,
-            total: u64::try_from(total).unwrap_or(0),
-        })
-    }
-
-    /// Replaces all labels of a session.
-    pub async fn set_labels(&self, id: &str, labels: &BTreeMap<String, String>) -> Result<()> {
-        let what = "write labels";
-        let mut transaction = self
-            .pool
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(failed(what))?;
-        sqlx::query("DELETE FROM labels WHERE session_id = ?")
-            .bind(id)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed(what))?;
-        write_labels(&mut transaction, id, labels)
-            .await
-            .map_err(failed(what))?;
-        transaction.commit().await.map_err(failed(what))
-    }
-
-    /// The labels of a session.
-    pub async fn labels(&self, id: &str) -> Result<BTreeMap<String, String>> {
-        let rows: Vec<(String, String)> =
-            sqlx::query_as("SELECT key, value FROM labels WHERE session_id = ? ORDER BY key")
-                .bind(id)
-                .fetch_all(&self.pool)
-                .await
-                .map_err(failed("read labels"))?;
-        Ok(rows.into_iter().collect())
-    }
-}
-
-fn matching<'a>(query: &mut QueryBuilder<Sqlite>, filter: &SessionFilter<'a>) {
-    query
-        .push(" WHERE s.state = 'running' AND s.key_id = ")
-        .push_bind(filter.key_id.to_owned());
-    for (key, value) in filter.labels {
-        query.push(" AND EXISTS (SELECT 1 FROM labels l WHERE l.session_id = s.id AND l.key = ");
-        query
-            .push_bind(key.clone())
-            .push(" AND l.value = ")
-            .push_bind(value.clone())
-            .push(")");
-    }
-}
-
-async fn write_labels(
-    connection: &mut sqlx::SqliteConnection,
-    id: &str,
-    labels: &BTreeMap<String, String>,
-) -> std::result::Result<(), sqlx::Error> {
-    for (key, value) in labels {
-        sqlx::query("INSERT INTO labels (session_id, key, value) VALUES (?, ?, ?)")
-            .bind(id)
-            .bind(key)
-            .bind(value)
-            .execute(&mut *connection)
-            .await?;
-    }
-    Ok(())
 }
 
 pub(crate) async fn write_ticket(
-    connection: &mut sqlx::SqliteConnection,
+    connection: &mut AnyConnection,
     session_id: &str,
     secret: &str,
     expires: Timestamp,
 ) -> std::result::Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO tickets (hash, session_id, expires_ms) VALUES (?, ?, ?)")
+    sqlx::query("INSERT INTO tickets (hash, session_id, expires_ms) VALUES ($1, $2, $3)")
         .bind(digest(secret))
         .bind(session_id)
         .bind(expires.as_millisecond())
@@ -344,24 +285,36 @@ pub(crate) async fn write_ticket(
     Ok(())
 }
 
-fn read(row: SqliteRow) -> Result<SessionRow> {
+fn read(row: AnyRow) -> Result<SessionRow> {
     let columns = || -> std::result::Result<(SessionRow, String), sqlx::Error> {
+        let paused = row.try_get::<Option<i64>, _>("paused_ms")?.is_some();
         let session = SessionRow {
             id: row.try_get("id")?,
             key_id: row.try_get("key_id")?,
             image: row.try_get("image")?,
             sandbox_id: row.try_get("sandbox_id")?,
-            state: SessionState::Ended,
+            state: if paused {
+                SessionState::Paused
+            } else {
+                SessionState::Running
+            },
             end_reason: row.try_get("end_reason")?,
             generation: row.try_get("generation")?,
-            idle_timeout_ms: u64::try_from(row.try_get::<i64, _>("idle_timeout_ms")?).unwrap_or(0),
+            idle_timeout_ms: counted(row.try_get("idle_timeout_ms")?),
             created: time(row.try_get("created_ms")?),
             ended: row.try_get::<Option<i64>, _>("ended_ms")?.map(time),
+            node: row.try_get("node")?,
+            policy: row.try_get("policy")?,
+            memory_bytes: counted(row.try_get("memory_bytes")?),
+            end_detail: row.try_get("end_detail")?,
+            memory_peak_bytes: row.try_get::<Option<i64>, _>("memory_peak_bytes")?.map(counted),
+            log_tail: row.try_get("log_tail")?,
         };
         Ok((session, row.try_get("state")?))
     };
     let (session, word) = columns().map_err(failed("read a session"))?;
     match SessionState::from_word(&word) {
+        Some(SessionState::Running) => Ok(session),
         Some(state) => Ok(SessionRow { state, ..session }),
         None => Err(StoreError::UnknownWord {
             what: "session",

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use sqlx::Row;
 
-use crate::keys::{digest, time};
+use crate::keys::digest;
 use crate::sessions::write_ticket;
-use crate::{Result, Store, failed};
+use crate::{Result, Store, failed, time};
 
 /// A ticket as the store knows it; its secret is known to its holder alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Store {
     /// Found by the digest of a secret of 32 random bytes: comparing digests tells an attacker nothing of the secret.
     pub async fn ticket(&self, secret: &str) -> Result<Option<TicketRow>> {
         let what = "look up a ticket";
-        let row = sqlx::query("SELECT session_id, expires_ms FROM tickets WHERE hash = ?")
+        let row = sqlx::query("SELECT session_id, expires_ms FROM tickets WHERE hash = $1")
             .bind(digest(secret))
             .fetch_optional(&self.pool)
             .await
@@ -48,7 +48,7 @@ impl Store {
 
     /// Forgets tickets that expired before `before`.
     pub async fn forget_tickets(&self, before: Timestamp) -> Result<u64> {
-        let done = sqlx::query("DELETE FROM tickets WHERE expires_ms < ?")
+        let done = sqlx::query("DELETE FROM tickets WHERE expires_ms < $1")
             .bind(before.as_millisecond())
             .execute(&self.pool)
             .await

@@ -1,137 +1,248 @@
-//! What the store promises, on a real database file.
+//! What the store promises, on both engines: each test is written once and run on SQLite and on PostgreSQL.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod engines;
+
 use std::collections::BTreeMap;
 
-use berth_store::{ListCursor, NewSession, SandboxState, SessionFilter, SessionState, Store, StoreError};
+use berth_store::{
+    Database, KeyLimits, ListCursor, NewKey, NewSession, Options, SandboxState, SessionEnding, SessionFilter,
+    SessionPage, SessionState, Store, StoreError,
+};
+use engines::on_both_engines;
 use jiff::{SignedDuration, Timestamp};
 
-async fn store() -> (tempfile::TempDir, Store) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&folder.path().join("berth.db")).await.unwrap();
-    (folder, store)
+const NODE: &str = "n-1";
+
+async fn open(database: &Database) -> Store {
+    Store::open(database, Options { events: true }).await.unwrap()
 }
 
 async fn key(store: &Store, name: &str) -> String {
-    let key = store.create_key(name).await.unwrap();
-    store.authenticate(key.as_str()).await.unwrap().unwrap()
+    let new = NewKey {
+        name,
+        ..NewKey::default()
+    };
+    let key = store.create_key(&new).await.unwrap();
+    store.authenticate(key.as_str()).await.unwrap().unwrap().id
+}
+
+fn new_session<'a>(
+    id: &'a str,
+    key_id: &'a str,
+    sandbox_id: &'a str,
+    labels: &'a BTreeMap<String, String>,
+    ticket: &'a str,
+) -> NewSession<'a> {
+    NewSession {
+        id,
+        key_id,
+        node: NODE,
+        image: "image",
+        sandbox_id,
+        policy: None,
+        idle_timeout_ms: 300_000,
+        memory_bytes: 2 << 30,
+        labels,
+        ticket: (ticket, Timestamp::now() + SignedDuration::from_secs(60)),
+    }
 }
 
 async fn session(store: &Store, key_id: &str, id: &str, labels: &[(&str, &str)]) {
     let sandbox_id = format!("sandbox-of-{id}");
-    store.insert_sandbox(&sandbox_id, "image").await.unwrap();
-    store
-        .advance_sandbox(&sandbox_id, SandboxState::Making, SandboxState::Ready)
-        .await
-        .unwrap();
-    let labels: BTreeMap<_, _> = labels
+    store.insert_sandbox(&sandbox_id, NODE, "image").await.unwrap();
+    let (from, to) = (SandboxState::Making, SandboxState::Ready);
+    store.advance_sandbox(&sandbox_id, from, to).await.unwrap();
+    let labels = labels
         .iter()
         .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
         .collect();
-    store
-        .insert_session(&NewSession {
-            id,
-            key_id,
-            image: "image",
-            sandbox_id: &sandbox_id,
-            policy: None,
-            idle_timeout_ms: 300_000,
-            labels: &labels,
-            ticket: (
-                &format!("ticket-of-{id}"),
-                Timestamp::now() + SignedDuration::from_secs(60),
-            ),
-        })
-        .await
-        .unwrap();
+    let ticket = format!("ticket-of-{id}");
+    let new = new_session(id, key_id, &sandbox_id, &labels, &ticket);
+    store.insert_session(&new).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_key_is_known_by_its_text_alone_until_it_is_revoked() {
-    let (_folder, store) = store().await;
-    let key = store.create_key("ci").await.unwrap();
-    assert!(store.authenticate(key.as_str()).await.unwrap().is_some());
+fn because(reason: &str) -> SessionEnding<'_> {
+    SessionEnding {
+        reason,
+        ..SessionEnding::default()
+    }
+}
+
+fn ids(page: &SessionPage) -> Vec<String> {
+    page.sessions.iter().map(|session| session.id.clone()).collect()
+}
+
+on_both_engines! {
+    a_key_is_known_by_its_text_alone,
+    a_key_keeps_its_limits_and_its_end,
+    keys_that_are_no_longer_valid_are_found_while_they_have_sessions,
+    one_sandbox_serves_one_session,
+    the_first_reason_to_end_is_kept_and_an_old_view_loses,
+    a_pause_is_seen_and_ends,
+    pages_hold_each_session_once_while_others_come_and_go,
+    labels_are_replaced_as_a_whole,
+    labels_survive_callers_that_set_them_together,
+    a_ticket_is_found_by_its_secret_alone,
+    what_belongs_to_another_server_is_left_alone,
+    old_sessions_are_forgotten_with_all_they_had,
+    each_change_of_a_session_is_an_event,
+    an_event_has_one_taker_at_a_time,
+    two_servers_may_open_it_together_and_again,
+}
+
+async fn a_key_is_known_by_its_text_alone(database: Database) {
+    let store = open(&database).await;
+    let new = NewKey {
+        name: "ci",
+        ..NewKey::default()
+    };
+    let key = store.create_key(&new).await.unwrap();
+    assert_eq!(
+        store.authenticate(key.as_str()).await.unwrap().unwrap().name,
+        "ci"
+    );
     let mut wrong = key.as_str().to_owned();
     wrong.pop();
     for text in [wrong.as_str(), "", "bk_", "bk__", "nonsense"] {
         assert_eq!(store.authenticate(text).await.unwrap(), None, "{text}");
     }
     assert!(matches!(
-        store.create_key("ci").await,
+        store.create_key(&new).await,
         Err(StoreError::KeyNameTaken(_))
     ));
-    assert!(store.revoke_key("ci").await.unwrap());
-    assert_eq!(store.authenticate(key.as_str()).await.unwrap(), None);
-    assert!(!store.revoke_key("ci").await.unwrap());
-    store.create_key("ci").await.unwrap();
+    assert_eq!(store.revoke_key("ci").await.unwrap().unwrap().name, "ci");
+    // Known still, so that its holder can be told; but not valid.
+    let revoked = store.authenticate(key.as_str()).await.unwrap().unwrap();
+    assert!(!revoked.is_valid(Timestamp::now()));
+    assert!(store.revoke_key("ci").await.unwrap().is_none());
+    store.create_key(&new).await.unwrap();
+    assert_eq!(store.keys().await.unwrap().len(), 2);
 }
 
-#[tokio::test]
-async fn a_secret_is_nowhere_in_the_file() {
-    let (folder, store) = store().await;
-    let key = store.create_key("ci").await.unwrap();
-    let secret = key.as_str().rsplit_once('_').unwrap().1.to_owned();
-    store.close().await;
-    for entry in std::fs::read_dir(folder.path()).unwrap() {
-        let bytes = fs_err::read(entry.unwrap().path()).unwrap();
-        assert!(
-            !bytes
-                .windows(secret.len())
-                .any(|window| window == secret.as_bytes())
-        );
+async fn a_key_keeps_its_limits_and_its_end(database: Database) {
+    let store = open(&database).await;
+    let now = Timestamp::from_millisecond(1_000_000).unwrap();
+    let limits = KeyLimits {
+        sessions: Some(0),
+        memory_mib: Some(1 << 40),
+        creations_per_minute: Some(u32::MAX),
+    };
+    let new = NewKey {
+        name: "ci",
+        expires: Some(now),
+        limits,
+    };
+    let text = store.create_key(&new).await.unwrap();
+    let key = store.authenticate(text.as_str()).await.unwrap().unwrap();
+    assert_eq!((key.limits, key.expires), (limits, Some(now)));
+    assert!(key.is_valid(now - SignedDuration::from_millis(1)) && !key.is_valid(now));
+}
+
+async fn keys_that_are_no_longer_valid_are_found_while_they_have_sessions(database: Database) {
+    let store = open(&database).await;
+    let (good, bad, idle) = (
+        key(&store, "good").await,
+        key(&store, "bad").await,
+        key(&store, "idle").await,
+    );
+    session(&store, &good, "s-1", &[]).await;
+    session(&store, &bad, "s-2", &[]).await;
+    for name in ["bad", "idle"] {
+        store.revoke_key(name).await.unwrap();
     }
+    assert_eq!(store.invalid_keys(Timestamp::now()).await.unwrap(), [bad]);
+    let _ = idle;
+    let seen = store.session("s-2").await.unwrap().unwrap();
+    store
+        .advance_session(&seen, SessionState::Ending, Some(&because("key-revoked")))
+        .await
+        .unwrap();
+    assert!(store.invalid_keys(Timestamp::now()).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn one_sandbox_serves_one_session() {
-    let (_folder, store) = store().await;
+async fn one_sandbox_serves_one_session(database: Database) {
+    let store = open(&database).await;
     let key = key(&store, "a").await;
     session(&store, &key, "s-1", &[]).await;
+    let labels = BTreeMap::new();
     let again = store
-        .insert_session(&NewSession {
-            id: "s-2",
-            key_id: &key,
-            image: "image",
-            sandbox_id: "sandbox-of-s-1",
-            policy: None,
-            idle_timeout_ms: 1,
-            labels: &BTreeMap::new(),
-            ticket: ("t", Timestamp::now()),
-        })
+        .insert_session(&new_session("s-2", &key, "sandbox-of-s-1", &labels, "t"))
         .await;
     assert!(matches!(again, Err(StoreError::Moved { .. })));
     assert!(store.session("s-2").await.unwrap().is_none());
 }
 
-#[tokio::test]
-async fn the_first_reason_to_end_is_kept_and_an_old_view_loses() {
-    let (_folder, store) = store().await;
+async fn the_first_reason_to_end_is_kept_and_an_old_view_loses(database: Database) {
+    let store = open(&database).await;
     let key = key(&store, "a").await;
     session(&store, &key, "s-1", &[]).await;
     let seen = store.session("s-1").await.unwrap().unwrap();
+    let first = SessionEnding {
+        reason: "released",
+        detail: Some("key `a`"),
+        memory_peak_bytes: Some(7),
+        log_tail: Some("one\ntwo"),
+    };
     let ending = store
-        .advance_session(&seen, SessionState::Ending, Some("released"))
+        .advance_session(&seen, SessionState::Ending, Some(&first))
         .await
         .unwrap();
-    assert!(matches!(
-        store
-            .advance_session(&seen, SessionState::Ending, Some("idle"))
-            .await,
-        Err(StoreError::Moved { .. })
-    ));
+    let late = store
+        .advance_session(&seen, SessionState::Ending, Some(&because("idle")))
+        .await;
+    assert!(matches!(late, Err(StoreError::Moved { .. })));
     let ended = store
-        .advance_session(&ending, SessionState::Ended, Some("crashed"))
+        .advance_session(&ending, SessionState::Ended, Some(&because("crashed")))
         .await
         .unwrap();
     assert_eq!(ended.end_reason.as_deref(), Some("released"));
+    assert_eq!(ended.end_detail.as_deref(), Some("key `a`"));
+    assert_eq!(
+        (ended.memory_peak_bytes, ended.log_tail.as_deref()),
+        (Some(7), Some("one\ntwo"))
+    );
     assert!(ended.ended.is_some());
-    assert!(store.unfinished_sessions().await.unwrap().is_empty());
+    assert!(store.unfinished_sessions(NODE).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn pages_hold_each_session_once_while_others_come_and_go() {
-    let (_folder, store) = store().await;
+async fn a_pause_is_seen_and_ends(database: Database) {
+    let store = open(&database).await;
+    let key = key(&store, "a").await;
+    session(&store, &key, "s-1", &[]).await;
+    let seen = store.session("s-1").await.unwrap().unwrap();
+    let paused = store
+        .advance_session(&seen, SessionState::Paused, None)
+        .await
+        .unwrap();
+    assert_eq!(paused.state, SessionState::Paused);
+    assert_eq!(
+        store.unfinished_sessions(NODE).await.unwrap(),
+        std::slice::from_ref(&paused)
+    );
+    let labels = BTreeMap::new();
+    let filter = SessionFilter {
+        key_id: &key,
+        labels: &labels,
+        after: None,
+        limit: 10,
+    };
+    let listed = store.list_sessions(&filter).await.unwrap();
+    assert_eq!(listed.sessions.first().unwrap().state, SessionState::Paused);
+    let running = store
+        .advance_session(&paused, SessionState::Running, None)
+        .await
+        .unwrap();
+    assert_eq!(running.state, SessionState::Running);
+    assert_eq!(
+        (running.end_reason, running.generation),
+        (None, seen.generation + 2)
+    );
+}
+
+async fn pages_hold_each_session_once_while_others_come_and_go(database: Database) {
+    let store = open(&database).await;
     let (mine, other) = (key(&store, "mine").await, key(&store, "other").await);
     for n in 0..5 {
         session(
@@ -157,12 +268,12 @@ async fn pages_hold_each_session_once_while_others_come_and_go() {
         }
     };
     let first = page(None).await;
-    assert_eq!((first.ids.len(), first.total), (2, 5));
+    assert_eq!((first.sessions.len(), first.total), (2, 5));
     session(&store, &mine, "s-new", &[("project", "demo")]).await;
     let second = page(first.next.clone()).await;
     let third = page(second.next.clone()).await;
     assert!(third.next.is_none());
-    let mut all: Vec<_> = [first.ids, second.ids, third.ids].concat();
+    let mut all: Vec<_> = [ids(&first), ids(&second), ids(&third)].concat();
     all.sort();
     assert_eq!(all, ["s-0", "s-1", "s-2", "s-3", "s-4"]);
 
@@ -176,12 +287,13 @@ async fn pages_hold_each_session_once_while_others_come_and_go() {
         after: None,
         limit: 10,
     };
-    assert_eq!(store.list_sessions(&filter).await.unwrap().ids, ["s-3"]);
+    let page = store.list_sessions(&filter).await.unwrap();
+    assert_eq!(ids(&page), ["s-3"]);
+    assert_eq!(page.sessions.first().unwrap().labels, both);
 }
 
-#[tokio::test]
-async fn labels_are_replaced_as_a_whole() {
-    let (_folder, store) = store().await;
+async fn labels_are_replaced_as_a_whole(database: Database) {
+    let store = open(&database).await;
     let key = key(&store, "a").await;
     session(&store, &key, "s-1", &[("a", "1"), ("b", "2")]).await;
     store
@@ -194,9 +306,8 @@ async fn labels_are_replaced_as_a_whole() {
     );
 }
 
-#[tokio::test]
-async fn a_ticket_is_found_by_its_secret_alone() {
-    let (_folder, store) = store().await;
+async fn a_ticket_is_found_by_its_secret_alone(database: Database) {
+    let store = open(&database).await;
     let key = key(&store, "a").await;
     session(&store, &key, "s-1", &[]).await;
     assert_eq!(
@@ -211,14 +322,163 @@ async fn a_ticket_is_found_by_its_secret_alone() {
     assert!(store.ticket("ticket-of-s-1").await.unwrap().is_none());
 }
 
-#[tokio::test]
-async fn two_servers_may_open_it_together_and_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("berth.db");
-    let (one, two) = tokio::join!(Store::open(&path), Store::open(&path));
+async fn labels_survive_callers_that_set_them_together(database: Database) {
+    let store = open(&database).await;
+    let key = key(&store, "a").await;
+    session(&store, &key, "s-1", &[("a", "0")]).await;
+    let setters = (1..=8).map(|n| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let labels = BTreeMap::from([("a".to_owned(), n.to_string()), ("b".to_owned(), n.to_string())]);
+            store.set_labels("s-1", &labels).await
+        })
+    });
+    for setter in setters.collect::<Vec<_>>() {
+        setter.await.unwrap().unwrap();
+    }
+    let labels = store.labels("s-1").await.unwrap();
+    assert_eq!(labels.get("a"), labels.get("b"));
+}
+
+async fn what_belongs_to_another_server_is_left_alone(database: Database) {
+    let store = open(&database).await;
+    let key = key(&store, "a").await;
+    session(&store, &key, "s-1", &[]).await;
+    assert!(store.unfinished_sessions("n-2").await.unwrap().is_empty());
+    assert!(store.sandboxes("n-2").await.unwrap().is_empty());
+    assert_eq!(store.sandboxes(NODE).await.unwrap().len(), 1);
+    assert_eq!(store.session("s-1").await.unwrap().unwrap().node, NODE);
+}
+
+async fn old_sessions_are_forgotten_with_all_they_had(database: Database) {
+    let store = open(&database).await;
+    let key = key(&store, "a").await;
+    session(&store, &key, "s-1", &[("a", "b")]).await;
+    session(&store, &key, "s-2", &[]).await;
+    let seen = store.session("s-1").await.unwrap().unwrap();
+    store
+        .advance_session(&seen, SessionState::Ended, Some(&because("crashed")))
+        .await
+        .unwrap();
+    let later = Timestamp::now() + SignedDuration::from_secs(1);
+    assert_eq!(store.forget_sessions(later).await.unwrap(), 1);
+    assert!(store.session("s-1").await.unwrap().is_none());
+    assert!(store.labels("s-1").await.unwrap().is_empty());
+    assert!(store.ticket("ticket-of-s-1").await.unwrap().is_none());
+    assert!(store.session("s-2").await.unwrap().is_some());
+}
+
+async fn each_change_of_a_session_is_an_event(database: Database) {
+    let store = open(&database).await;
+    let key = key(&store, "a").await;
+    session(&store, &key, "s-1", &[]).await;
+    let mut row = store.session("s-1").await.unwrap().unwrap();
+    for next in [
+        SessionState::Paused,
+        SessionState::Running,
+        SessionState::Ending,
+        SessionState::Ended,
+    ] {
+        let end = because("idle");
+        let end = matches!(next, SessionState::Ending | SessionState::Ended).then_some(&end);
+        row = store.advance_session(&row, next, end).await.unwrap();
+    }
+    let later = Timestamp::now() + SignedDuration::from_secs(1);
+    let events = store.due_events(later, 10).await.unwrap();
+    let mut kinds: Vec<_> = events.iter().map(|event| event.kind.as_str()).collect();
+    kinds.sort_unstable();
+    assert_eq!(
+        kinds,
+        [
+            "session.created",
+            "session.ended",
+            "session.paused",
+            "session.resumed"
+        ]
+    );
+    let ended = events.iter().find(|event| event.kind == "session.ended").unwrap();
+    let body: serde_json::Value = serde_json::from_str(&ended.body).unwrap();
+    assert_eq!(
+        body["data"],
+        serde_json::json!({"sessionId": "s-1", "keyId": key, "image": "image", "reason": "idle"})
+    );
+    assert_eq!(
+        (body["id"].as_str(), body["type"].as_str()),
+        (Some(ended.id.as_str()), Some("session.ended"))
+    );
+
+    // A store that was not asked for events notes none.
+    let silent = Store::open(&database, Options::default()).await.unwrap();
+    session(&silent, &key, "s-2", &[]).await;
+    assert!(silent.due_events(later, 10).await.unwrap().is_empty());
+}
+
+async fn an_event_has_one_taker_at_a_time(database: Database) {
+    let store = open(&database).await;
+    let key = key(&store, "a").await;
+    for n in 0..20 {
+        session(&store, &key, &format!("s-{n}"), &[]).await;
+    }
+    let now = Timestamp::now() + SignedDuration::from_secs(1);
+    let takers = (0..8).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move { store.due_events(now, 5).await.unwrap() })
+    });
+    let mut taken = Vec::new();
+    for taker in takers.collect::<Vec<_>>() {
+        taken.extend(
+            taker
+                .await
+                .unwrap()
+                .into_iter()
+                .map(|event| (event.id, event.attempts)),
+        );
+    }
+    taken.extend(
+        store
+            .due_events(now, 50)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|event| (event.id, event.attempts)),
+    );
+    taken.sort();
+    taken.dedup();
+    assert_eq!(taken.len(), 20);
+    assert!(taken.iter().all(|(_, attempts)| *attempts == 1));
+
+    // Delivered, put off, or left to its lease.
+    let [(first, _), (second, _), ..] = taken.as_slice() else {
+        unreachable!()
+    };
+    store.event_delivered(first).await.unwrap();
+    let soon = now + SignedDuration::from_secs(10);
+    store.event_failed(second, soon).await.unwrap();
+    assert_eq!(
+        store.next_event_due().await.unwrap().unwrap().as_millisecond(),
+        soon.as_millisecond()
+    );
+    let again = store.due_events(soon, 50).await.unwrap();
+    assert_eq!(
+        again
+            .iter()
+            .map(|event| (&event.id, event.attempts))
+            .collect::<Vec<_>>(),
+        [(second, 2)]
+    );
+    let after_lease = now + SignedDuration::from_secs(3600);
+    assert_eq!(store.due_events(after_lease, 50).await.unwrap().len(), 19);
+    assert_eq!(store.forget_events(after_lease).await.unwrap(), 19);
+}
+
+async fn two_servers_may_open_it_together_and_again(database: Database) {
+    let (one, two) = tokio::join!(
+        Store::open(&database, Options::default()),
+        Store::open(&database, Options::default())
+    );
     let one = one.unwrap();
     two.unwrap();
-    one.create_key("a").await.unwrap();
+    key(&one, "a").await;
     one.close().await;
-    assert_eq!(Store::open(&path).await.unwrap().keys().await.unwrap().len(), 1);
+    assert_eq!(open(&database).await.keys().await.unwrap().len(), 1);
 }

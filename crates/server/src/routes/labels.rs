@@ -28,7 +28,7 @@ pub(crate) async fn set(
     let session = app
         .control
         .session(
-            &caller.key_id,
+            &caller.key.id,
             session_id(&SessionRef {
                 session_id: query.session_id,
             })?,
@@ -46,7 +46,7 @@ pub(crate) async fn get(
     id: RequestId,
     Query(query): Query<SessionRef>,
 ) -> Result<axum::Json<Success<LabelText>>, ApiError> {
-    let session = app.control.session(&caller.key_id, session_id(&query)?).await?;
+    let session = app.control.session(&caller.key.id, session_id(&query)?).await?;
     session.touch();
     let labels = app.control.labels(&session).await?;
     let labels = serde_json::to_string(&labels)

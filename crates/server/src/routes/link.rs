@@ -59,5 +59,5 @@ async fn run(app: &App, session_id: &str, token: &str, call: LinkCall<'_>) -> Re
         .tool
         .ok_or_else(|| ApiError::missing("tool", "the name of a tool"))?;
     let arguments = call.args.map_or("{}", RawValue::get);
-    edge::call_tool(&session, &tool, Bytes::copy_from_slice(arguments.as_bytes())).await
+    edge::call_tool(app, &session, &tool, Bytes::copy_from_slice(arguments.as_bytes())).await
 }

@@ -9,19 +9,22 @@ use berth_agb_api::responses::{
     DesktopInfo, ListedSession, Resource, Session as SessionData, Status, ToolRef,
 };
 use berth_agb_api::{Code, labels};
-use berth_control::{Cursor, NewSession, Session};
+use berth_control::{Cursor, NewSession, Session, SessionState};
 
 use crate::App;
-use crate::auth::Caller;
+use crate::auth::{Caller, FormerCaller};
 use crate::body::{Json, Query};
 use crate::error::ApiError;
 use crate::request::RequestId;
 use crate::urls::Base;
 
 /// Answer of a handler with `data`.
-type Answer<T> = Result<axum::Json<Success<T>>, ApiError>;
+pub(super) type Answer<T> = Result<axum::Json<Success<T>>, ApiError>;
 
-const RUNNING: &str = "RUNNING";
+/// The state of a live session, in a word that the clients take for "alive".
+fn status_of(session: &Session) -> &'static str {
+    if session.is_paused() { "PAUSED" } else { "RUNNING" }
+}
 
 /// `POST /mcp/createSession`.
 pub(crate) async fn create(
@@ -45,7 +48,7 @@ pub(crate) async fn create(
         policy: body.mcp_policy_id.as_deref(),
         contexts: body.persistence_data_list.map_or(0, |list| list.len()),
     };
-    let (session, ticket) = app.control.create(&caller.key_id, new).await?;
+    let (session, ticket) = app.control.create(&caller.key, new).await?;
     Ok(axum::Json(Success::new(
         id,
         session_data(&app, &base, &session, &ticket, None)?,
@@ -60,24 +63,26 @@ pub(crate) async fn get(
     base: Base,
     Json(body): Json<SessionRef>,
 ) -> Answer<SessionData> {
-    let session = app.control.session(&caller.key_id, session_id(&body)?).await?;
+    let session = app.control.session(&caller.key.id, session_id(&body)?).await?;
     session.touch();
     let ticket = app.control.issue_ticket(&session).await?;
     Ok(axum::Json(Success::new(
         id,
-        session_data(&app, &base, &session, &ticket, Some(RUNNING))?,
+        session_data(&app, &base, &session, &ticket, Some(status_of(&session)))?,
     )))
 }
 
 /// `POST /mcp/getSessionInfo`: clients poll it, so it does not count as use.
 pub(crate) async fn status(
     State(app): State<App>,
-    caller: Caller,
+    caller: FormerCaller,
     id: RequestId,
     Json(body): Json<SessionRef>,
 ) -> Answer<Status> {
-    app.control.session(&caller.key_id, session_id(&body)?).await?;
-    Ok(axum::Json(Success::new(id, Status { status: RUNNING })))
+    let session = app.control.session(&caller.key.id, session_id(&body)?).await?;
+    caller.valid()?;
+    let status = status_of(&session);
+    Ok(axum::Json(Success::new(id, Status { status })))
 }
 
 /// `POST /mcp/getMcpResource`: a fresh live view URL.
@@ -88,7 +93,7 @@ pub(crate) async fn resource(
     base: Base,
     Json(body): Json<SessionRef>,
 ) -> Answer<Resource> {
-    let session = app.control.session(&caller.key_id, session_id(&body)?).await?;
+    let session = app.control.session(&caller.key.id, session_id(&body)?).await?;
     session.touch();
     let ticket = app.control.issue_ticket(&session).await?;
     let resource_id = session.sandbox_id().to_owned();
@@ -113,7 +118,7 @@ pub(crate) async fn refresh(
     Query(query): Query<SessionRef>,
 ) -> Answer<()> {
     app.control
-        .session(&caller.key_id, session_id(&query)?)
+        .session(&caller.key.id, session_id(&query)?)
         .await?
         .touch();
     Ok(axum::Json(Success::bare(id)))
@@ -126,7 +131,7 @@ pub(crate) async fn release(
     id: RequestId,
     Json(body): Json<SessionRef>,
 ) -> Answer<()> {
-    app.control.release(&caller.key_id, session_id(&body)?).await?;
+    app.control.release(&caller.key, session_id(&body)?).await?;
     Ok(axum::Json(Success::bare(id)))
 }
 
@@ -137,7 +142,7 @@ pub(crate) async fn list(
     id: RequestId,
     Query(query): Query<ListSessions>,
 ) -> Result<axum::Json<Page<ListedSession>>, ApiError> {
-    let limit = page_length(query.max_results.as_deref())?;
+    let limit = page_length("maxResults", query.max_results.as_deref())?;
     let labels = labels::parse(query.labels.as_deref().unwrap_or_default())?;
     let after = query
         .next_token
@@ -145,10 +150,13 @@ pub(crate) async fn list(
         .filter(|token| !token.is_empty())
         .map(read_token)
         .transpose()?;
-    let page = app.control.list(&caller.key_id, &labels, after, limit).await?;
-    let rows = page.ids.into_iter().map(|session_id| ListedSession {
-        session_id,
-        session_status: RUNNING,
+    let page = app.control.list(&caller.key.id, &labels, after, limit).await?;
+    let rows = page.sessions.into_iter().map(|session| ListedSession {
+        session_status: match session.state {
+            SessionState::Paused => "PAUSED",
+            SessionState::Running | SessionState::Ending | SessionState::Ended => "RUNNING",
+        },
+        session_id: session.id,
     });
     Ok(axum::Json(Page::new(
         id,
@@ -196,7 +204,7 @@ fn session_data(
     })
 }
 
-fn page_length(text: Option<&str>) -> Result<u32, ApiError> {
+pub(super) fn page_length(field: &str, text: Option<&str>) -> Result<u32, ApiError> {
     let text = text.unwrap_or("10");
     match text.parse() {
         Ok(length @ 1..=100) => Ok(length),
@@ -204,17 +212,17 @@ fn page_length(text: Option<&str>) -> Result<u32, ApiError> {
             let shown: String = text.chars().take(40).collect();
             Err(ApiError::new(
                 Code::InvalidParameter,
-                format!("`maxResults` is {shown}; allowed: 1 to 100"),
+                format!("`{field}` is {shown}; allowed: 1 to 100"),
             ))
         }
     }
 }
 
-fn write_token(cursor: &Cursor) -> String {
+pub(super) fn write_token(cursor: &Cursor) -> String {
     URL_SAFE_NO_PAD.encode(format!("{}:{}", cursor.created_ms, cursor.id))
 }
 
-fn read_token(token: &str) -> Result<Cursor, ApiError> {
+pub(super) fn read_token(token: &str) -> Result<Cursor, ApiError> {
     let read = || {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
         let (created_ms, id) = text.split_once(':')?;
@@ -253,11 +261,11 @@ mod tests {
 
     #[test]
     fn a_page_length_is_never_capped_in_silence() {
-        assert_eq!(page_length(None).unwrap(), 10);
-        assert_eq!(page_length(Some("100")).unwrap(), 100);
+        assert_eq!(page_length("limit", None).unwrap(), 10);
+        assert_eq!(page_length("limit", Some("100")).unwrap(), 100);
         for bad in ["0", "-1", "101", "1000", "x", ""] {
             assert!(
-                page_length(Some(bad))
+                page_length("limit", Some(bad))
                     .unwrap_err()
                     .message
                     .contains("allowed: 1 to 100"),

@@ -7,7 +7,7 @@ use berth_guest_api::STREAM;
 use crate::App;
 use crate::auth::token;
 use crate::error::ApiError;
-use crate::tunnel;
+use crate::tunnel::{self, Tunnel};
 
 /// `GET /ws/{session}`.
 pub(crate) async fn open(
@@ -19,6 +19,6 @@ pub(crate) async fn open(
         .control
         .session_by_token(&session_id, token(request.headers())?)
         .await?;
-    session.touch();
-    tunnel::open(&app, session, STREAM, request, None).await
+    let _call = app.control.begin_call(&session).await?;
+    tunnel::open(&app, session, STREAM, request, Tunnel::Stream).await
 }

@@ -29,13 +29,13 @@ pub(crate) async fn call(
     };
     let session = app
         .control
-        .session(&caller.key_id, session_id(&session_ref)?)
+        .session(&caller.key.id, session_id(&session_ref)?)
         .await?;
     let tool = body
         .name
         .ok_or_else(|| ApiError::missing("name", "the name of a tool"))?;
     let arguments = arguments(body.args.unwrap_or_else(|| "{}".to_owned()))?;
-    let answer = edge::call_tool(&session, &tool, arguments).await?;
+    let answer = edge::call_tool(&app, &session, &tool, arguments).await?;
     let envelope = [
         format!(
             r#"{{"requestId":"{}","success":true,"code":"ok","message":null,"httpStatusCode":200,"data":"#,

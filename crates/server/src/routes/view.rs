@@ -15,11 +15,16 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::error::ApiError;
-use crate::{App, pages, tunnel};
+use crate::tunnel::{self, Tunnel};
+use crate::{App, pages};
 
 /// What the page may do: talk to its own server, and nothing else. Other sites may frame it; that is a use of it.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
                            connect-src 'self'; base-uri 'none'; form-action 'none'";
+
+/// What a page is told that wants to connect again to a paused session.
+const PAUSED: &str =
+    "The session is paused. It goes on with the next call, or when this page is opened anew.";
 
 /// How to go on when a URL is no longer good.
 const HOW_TO_GET_A_NEW_ONE: &str =
@@ -53,7 +58,12 @@ impl Status {
         };
         match ticket {
             TicketState::Valid(session, expires) => Status {
-                state: "live",
+                state: if session.is_paused() { "paused" } else { "live" },
+                message: if session.is_paused() {
+                    PAUSED.to_owned()
+                } else {
+                    String::new()
+                },
                 session_id: Some(session.id.clone()),
                 image: Some(session.image.clone()),
                 expires_at: Some(expires.as_millisecond()),
@@ -65,10 +75,10 @@ impl Status {
                 expires_at: Some(at.as_millisecond()),
                 ..blank
             },
-            TicketState::Ended { session_id, why } => Status {
+            TicketState::Ended { session_id, end } => Status {
                 state: "ended",
-                message: format!("Session {session_id} has ended: {why}."),
-                reason: Some(why.word()),
+                message: format!("Session {session_id} has ended: {end}."),
+                reason: Some(end.reason.word()),
                 session_id: Some(session_id.clone()),
                 ..blank
             },
@@ -81,7 +91,7 @@ impl Status {
 
     fn http_status(&self) -> StatusCode {
         match self.state {
-            "live" => StatusCode::OK,
+            "live" | "paused" => StatusCode::OK,
             "unknown" => StatusCode::NOT_FOUND,
             _ => StatusCode::GONE,
         }
@@ -92,7 +102,8 @@ impl Status {
 pub(crate) async fn page(State(app): State<App>, Path(ticket): Path<String>) -> Result<Response, ApiError> {
     let ticket = app.control.ticket(&ticket).await?;
     if let TicketState::Valid(session, _) = &ticket {
-        session.touch();
+        // Who opens the page wants to see the session go on. A page that only connects again does not.
+        let _call = app.control.begin_call(session).await?;
         let page = pages::index().ok_or_else(|| {
             ApiError::new(
                 Code::Internal,
@@ -148,12 +159,20 @@ pub(crate) async fn open(
 ) -> Result<Response, ApiError> {
     tunnel::check_origin(&app, request.headers())?;
     match app.control.ticket(&ticket).await? {
-        TicketState::Valid(session, expires) => {
+        TicketState::Valid(session, expires) if !session.is_paused() => {
             let left = Duration::try_from(expires.duration_since(Timestamp::now())).unwrap_or_default();
-            session.touch();
-            tunnel::open(&app, session, VIEW, request, Some(left)).await
+            let _call = app.control.begin_call(&session).await?;
+            tunnel::open(&app, session, VIEW, request, Tunnel::View(left)).await
         }
-        refused => Err(ApiError::new(Code::SessionNotFound, Status::of(&refused).message)),
+        refused => {
+            let status = Status::of(&refused);
+            let code = if status.state == "paused" {
+                Code::SessionPaused
+            } else {
+                Code::SessionNotFound
+            };
+            Err(ApiError::new(code, status.message))
+        }
     }
 }
 

@@ -1,0 +1,270 @@
+"""The control plane: requests per second and latency of the session routes and of tool calls, on SQLite and PostgreSQL,
+beside `runc exec` of the same command; creations at once; the gap that a client sees when the server is killed.
+
+Load comes from `wrk` on the same machine, which takes its share of it. Every load runs for SECONDS.
+"""
+
+import contextlib
+import concurrent.futures
+import http.client
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import sqlite3
+import statistics
+import subprocess
+import tempfile
+import time
+import urllib.parse
+
+from sessions import BINARIES, IMAGE, IMAGES, p, timed
+
+SECONDS = int(os.environ.get("BENCH_SECONDS", "5"))
+CONNECTIONS = (1, 16, 64)
+STORED = 10_000
+AT_ONCE = 100
+KILLS = 10
+POSTGRES = next(iter(sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
+
+
+class Postgres:
+    """A database of its own, from Debian's packages, on a Unix socket."""
+
+    def __init__(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="berth-bench-postgres-"))
+        shutil.chown(self.folder, "postgres", "postgres")
+        self.run("initdb", "-D", self.folder / "data", "-A", "trust", "--no-sync")
+        self.run("pg_ctl", "-D", self.folder / "data", "-w", "-l", self.folder / "log", "-o",
+                 f"-c listen_addresses='' -c unix_socket_directories={self.folder}", "start")
+        self.url = f"postgres://postgres@localhost/postgres?host={urllib.parse.quote(str(self.folder), safe='')}"
+
+    def run(self, program, *arguments):
+        subprocess.run(["runuser", "-u", "postgres", "--", POSTGRES / program, *arguments], check=True,
+                       capture_output=True, cwd="/")
+
+    def sql(self, text):
+        subprocess.run(["runuser", "-u", "postgres", "--", "psql", "-qh", self.folder, "-v", "ON_ERROR_STOP=1",
+                        "postgres"], input=text, text=True, check=True, capture_output=True, cwd="/")
+
+    def close(self):
+        self.run("pg_ctl", "-D", self.folder / "data", "-m", "fast", "stop")
+        shutil.rmtree(self.folder)
+
+
+class Server:
+    """A server with a data folder and a port of its own; may be killed and started again."""
+
+    def __init__(self, database="", pool=0):
+        self.data = pathlib.Path(tempfile.mkdtemp(prefix="berth-bench-"))
+        self.log = open(self.data / "server.log", "wb")
+        self.database = ["--database", database] if database else []
+        self.pool, self.listen = pool, "127.0.0.1:0"
+        self.start()
+        done = subprocess.run([BINARIES / "berth", "key", "create", "--data", self.data, *self.database, "bench"],
+                              check=True, capture_output=True, text=True)
+        self.key = done.stdout.strip()
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [BINARIES / "berth", "serve", "--listen", self.listen, "--data", self.data, "--images", IMAGES,
+             "--pool", str(self.pool), "--lifetime", "0", "--idle-timeout", "3600", *self.database],
+            stdout=subprocess.PIPE, stderr=self.log, text=True, start_new_session=True)
+        self.listen = self.process.stdout.readline().split("//")[1].strip()
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def post(self, path, body=None, connection=None):
+        own = connection or http.client.HTTPConnection(self.listen)
+        own.request("POST", path, json.dumps(body or {}), {"Authorization": f"Bearer {self.key}"})
+        answer = json.loads(own.getresponse().read())
+        if connection is None:
+            own.close()
+        assert answer["success"], answer
+        return answer.get("data")
+
+    def create(self):
+        return self.post(f"/mcp/createSession?imageId={IMAGE}")
+
+    def release(self, session):
+        self.post("/mcp/releaseSessionAsync", {"sessionId": session["sessionId"]})
+
+    def wait_for_pool(self, size):
+        connection = http.client.HTTPConnection(self.listen)
+        while True:
+            connection.request("GET", "/healthz")
+            if json.loads(connection.getresponse().read())["pool"]["ready"] >= size:
+                return
+            time.sleep(0.2)
+
+    def close(self):
+        subprocess.run([BINARIES / "berth", "stop", "--data", self.data, "--end-sessions"], check=True,
+                       capture_output=True, env=os.environ | dict.fromkeys(["BERTH_DATABASE"], "".join(self.database[1:])))
+        self.process.wait()
+        self.log.close()
+        shutil.rmtree(self.data)
+
+
+def wrk(url, connections, method="GET", body="", headers=None):
+    """Requests per second, and the p50 and p99 of their times in milliseconds. Refuses to count failures."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(f"wrk.method = {json.dumps(method)}\nwrk.body = {json.dumps(body)}\n")
+        for name, value in (headers or {}).items():
+            script.write(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}\n")
+        script.flush()
+        done = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency", "-s", script.name, url],
+                              check=True, capture_output=True, text=True).stdout
+    assert "Non-2xx" not in done and "Socket errors" not in done, done
+
+    def time_of(percent):
+        value, unit = re.search(rf"{percent}%\s+([\d.]+)(us|ms|s)\n", done).groups()
+        return float(value) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
+
+    return float(re.search(r"Requests/sec:\s+([\d.]+)", done).group(1)), time_of(50), time_of(99)
+
+
+def store_sessions(server, run_sql):
+    """Rows of live sessions, as the store would hold them; nothing runs behind them."""
+    key = server.key.split("_")[1]
+    rows = ",\n".join(f"('s-stored{n:013}', '{key}', '{IMAGE}', 'sb-stored{n}', 3600000, 'running', {10**12 + n})"
+                      for n in range(STORED))
+    run_sql("INSERT INTO sessions (id, key_id, image, sandbox_id, idle_timeout_ms, state, created_ms) VALUES " + rows + ";")
+
+
+def loads(server):
+    """Requests per second at each number of connections, by what is asked."""
+    session = server.create()
+    id, base = session["sessionId"], f"http://{server.listen}"
+    key = {"Authorization": f"Bearer {server.key}", "Content-Type": "application/json"}
+    token = {"X-Access-Token": session["token"], "Content-Type": "application/json"}
+    shell = json.dumps({"tool": "shell", "args": {"command": "true"}, "requestId": "r"})
+    labels = urllib.parse.quote('{"bench": "yes"}')
+    asked = {
+        "get": (base + "/mcp/getSession", "POST", json.dumps({"sessionId": id}), key),
+        "status": (base + "/mcp/getSessionInfo", "POST", json.dumps({"sessionId": id}), key),
+        "list": (base + "/sdk/ListSession?maxResults=10&labels=%7B%7D", "GET", "", key),
+        "set labels": (base + f"/sdk/SetLabel?sessionId={id}&Labels={labels}", "POST", "{}", key),
+        "get labels": (base + f"/sdk/GetLabel?sessionId={id}", "GET", "", key),
+        "shell, link": (session["linkUrl"] + "/callTool", "POST", shell, token),
+    }
+    found = {name: {n: wrk(url, n, method, body, headers) for n in CONNECTIONS}
+             for name, (url, method, body, headers) in asked.items()}
+    server.release(session)
+    return found
+
+
+def creations_at_once(server):
+    """Times of many creations that begin in the same moment, and how many failed."""
+    failures = []
+
+    def one(_):
+        milliseconds, session = timed(server.create)
+        return milliseconds, session
+
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        made = [future.result() if not future.exception() else failures.append(future.exception())
+                for future in [pool.submit(one, n) for n in range(AT_ONCE)]]
+    made = [one for one in made if one]
+    return [milliseconds for milliseconds, _ in made], [session for _, session in made], len(failures)
+
+
+def restart_gap(server, session):
+    """From the last answer before a kill to the first after it, for a client that asks without a pause."""
+    def ask():
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            server.post("/mcp/getSession", {"sessionId": session["sessionId"]})
+            return time.perf_counter()
+        return None
+
+    gaps = []
+    for _ in range(KILLS):
+        last = ask()
+        server.kill()
+        server.start()
+        while not (first := ask()):
+            pass
+        gaps.append((first - last) * 1000)
+    return gaps
+
+
+def runc_exec(server, session):
+    """Times of `runc exec` of the same no-op in the same sandbox."""
+    root = next(pathlib.Path("/run/berth").glob(f"*/runtime/{session['resourceId']}")).parent
+    command = ["runc", "--root", root, "exec", session["resourceId"], "sh", "-c", "true"]
+    return [timed(lambda: subprocess.run(command, check=True, capture_output=True))[0] for _ in range(30)]
+
+
+def cgroup_memory_mib(session):
+    """What the kernel counts for a sandbox, its page cache included."""
+    for pattern in ("memory/*/{}/memory.usage_in_bytes", "*/{}/memory.current", "unified/*/{}/memory.current"):
+        for path in pathlib.Path("/sys/fs/cgroup").glob(pattern.format(session["resourceId"])):
+            return int(path.read_text()) / (1 << 20)
+    return float("nan")
+
+
+def main():
+    figures = {"loads": {}}
+
+    server = Server()
+    figures["loads"]["SQLite"] = loads(server)
+    session = server.create()
+    figures["runc exec"] = runc_exec(server, session)
+    figures["restart gap"] = restart_gap(server, session)
+    server.release(session)
+    run_sql = lambda text: sqlite3.connect(server.data / "berth.db", isolation_level=None).executescript(text)  # noqa: E731
+    store_sessions(server, run_sql)
+    figures["loads"]["SQLite, 10,000 stored"] = {"list": loads(server)["list"]}
+    run_sql("DELETE FROM sessions WHERE id LIKE 's-stored%';")
+    milliseconds, sessions, failures = creations_at_once(server)
+    figures["at once"], figures["at once failures"] = milliseconds, failures
+    time.sleep(3)
+    figures["server memory, 100 sessions"] = server_memory_mib(server.process.pid)
+    figures["session memory"] = [cgroup_memory_mib(session) for session in sessions]
+    for session in sessions:
+        server.release(session)
+    server.close()
+
+    postgres = Postgres()
+    server = Server(postgres.url)
+    figures["loads"]["PostgreSQL"] = loads(server)
+    store_sessions(server, postgres.sql)
+    figures["loads"]["PostgreSQL, 10,000 stored"] = {"list": loads(server)["list"]}
+    postgres.sql("DELETE FROM sessions WHERE id LIKE 's-stored%';")
+    server.close()
+    postgres.close()
+
+    results = pathlib.Path(__file__).parent / "results"
+    results.mkdir(exist_ok=True)
+    (results / "control.json").write_text(json.dumps(figures, indent=1))
+
+    print(f"{'requests/s (p50, p99 ms)':<38}" + "".join(f"{f'{n} connections':>28}" for n in CONNECTIONS))
+    for engine, found in figures["loads"].items():
+        for name, by_connections in found.items():
+            cells = "".join(f"{f'{rate:,.0f} ({p50:.2f}, {p99:.2f})':>28}" for rate, p50, p99 in by_connections.values())
+            print(f"{name + ', ' + engine:<38}{cells}")
+    own = figures["loads"]["SQLite"]["shell, link"][1][1]
+    peer = statistics.median(figures["runc exec"])
+    print(f"\nshell no-op, p50: link {own:.2f} ms, `runc exec` {peer:.2f} ms, {peer / own:.1f}x")
+    print(f"{AT_ONCE} creations at once, empty pool: p50 {p(figures['at once'], 50):.0f} ms, "
+          f"p99 {p(figures['at once'], 99):.0f} ms, {figures['at once failures']} failures")
+    print(f"restart gap at a client, {KILLS} kills: p50 {p(figures['restart gap'], 50):.0f} ms, "
+          f"max {max(figures['restart gap']):.0f} ms")
+    print(f"memory: server with {len(figures['session memory'])} sessions "
+          f"{figures['server memory, 100 sessions']:.0f} MiB, each idle session "
+          f"{statistics.median(figures['session memory']):.0f} MiB (its cgroup)")
+
+
+def server_memory_mib(pid):
+    """Proportional share of the server's own process."""
+    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError("no smaps_rollup")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+//! Which database, and how it is opened.
+//!
+//! Both engines are spoken to through `sqlx::Any`, so every statement is written once, with `$1` for its parameters and
+//! with what both understand. What differs (how a writing transaction begins, pragmas, the lock that migrations hold)
+//! is here.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Once;
+use std::time::Duration;
+
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::migrate::Migrator;
+use sqlx::{AnyPool, Executor};
+
+use crate::{Result, StoreError};
+
+/// How long a statement waits for another writer or for a free connection before it gives up.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Connections at most. SQLite has one writer; the rest read.
+const SQLITE_CONNECTIONS_MAX: u32 = 4;
+
+/// Connections at most to a PostgreSQL server, which has about a hundred for everyone.
+const POSTGRES_CONNECTIONS_MAX: u32 = 16;
+
+static SQLITE: Migrator = sqlx::migrate!("./migrations/sqlite");
+static POSTGRES: Migrator = sqlx::migrate!("./migrations/postgres");
+
+/// Where the store is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Database {
+    /// A file on this machine, made if it is not there.
+    Sqlite(PathBuf),
+    /// The URL of a PostgreSQL database. Holds a password, so it is never shown.
+    Postgres(String),
+}
+
+impl Database {
+    /// Reads a setting: a `postgres://` URL, or nothing for a file in the data folder.
+    pub fn from_setting(text: &str, data: &Path) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Database::Sqlite(data.join("berth.db")));
+        }
+        let url = text.starts_with("postgres://") || text.starts_with("postgresql://");
+        (url && AnyConnectOptions::from_str(text).is_ok()).then(|| Database::Postgres(text.to_owned()))
+    }
+
+    fn options(&self) -> Result<AnyConnectOptions> {
+        let url = match self {
+            Database::Postgres(url) => url.clone(),
+            Database::Sqlite(path) => format!("sqlite://{}?mode=rwc", percent_encoded(path)),
+        };
+        AnyConnectOptions::from_str(&url).map_err(|source| StoreError::Open {
+            database: self.to_string(),
+            source,
+        })
+    }
+
+    /// Opens the database and brings it up to date.
+    pub(crate) async fn open(&self) -> Result<AnyPool> {
+        static DRIVERS: Once = Once::new();
+        DRIVERS.call_once(sqlx::any::install_default_drivers);
+
+        let shown = self.to_string();
+        let sqlite = matches!(self, Database::Sqlite(_));
+        let connections = if sqlite {
+            SQLITE_CONNECTIONS_MAX
+        } else {
+            POSTGRES_CONNECTIONS_MAX
+        };
+        let pool = AnyPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(PATIENCE)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if sqlite {
+                        // In WAL mode a killed process loses nothing with NORMAL; a machine that loses power may lose
+                        // the last moments, but with it went every session that they told of.
+                        connection
+                            .execute(
+                                "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+                                 PRAGMA foreign_keys = ON",
+                            )
+                            .await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect_with(self.options()?)
+            .await
+            .map_err(|source| StoreError::Open {
+                database: shown.clone(),
+                source,
+            })?;
+        self.migrate(&pool).await?;
+        Ok(pool)
+    }
+
+    async fn migrate(&self, pool: &AnyPool) -> Result<()> {
+        let (migrator, _lock) = match self {
+            Database::Sqlite(path) => {
+                // SQLite has no lock that spans a migration: two processes that start together take turns here.
+                let lock = migration_lock(path).await.map_err(|source| StoreError::Lock {
+                    database: self.to_string(),
+                    source,
+                })?;
+                (&SQLITE, Some(lock))
+            }
+            // sqlx holds an advisory lock of PostgreSQL while it works.
+            Database::Postgres(_) => (&POSTGRES, None),
+        };
+        let mut migrator = Migrator {
+            migrations: migrator.migrations.clone(),
+            ..Migrator::DEFAULT
+        };
+        // A newer server may have been here; what it added does not bother this one.
+        migrator.set_ignore_missing(true);
+        migrator.run(pool).await.map_err(|source| StoreError::Migrate {
+            database: self.to_string(),
+            source,
+        })
+    }
+
+    /// The statement that begins a transaction which writes. SQLite would otherwise take its lock at the first write,
+    /// and fail instead of waiting when somebody else wrote since the first read.
+    pub(crate) fn begin(&self) -> &'static str {
+        match self {
+            Database::Sqlite(_) => "BEGIN IMMEDIATE",
+            Database::Postgres(_) => "BEGIN",
+        }
+    }
+}
+
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Database::Sqlite(path) => write!(f, "{}", path.display()),
+            Database::Postgres(_) => f.write_str("the PostgreSQL database of the setting `database`"),
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Database({self})")
+    }
+}
+
+/// A path as it stands in a URL.
+fn percent_encoded(path: &Path) -> String {
+    let bytes = path.as_os_str().as_encoded_bytes().iter();
+    bytes
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => {
+                char::from(*byte).to_string()
+            }
+            byte => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// Waits for the lock that migrations hold; it is released when the file is dropped.
+async fn migration_lock(database: &Path) -> std::io::Result<fs_err::File> {
+    let path = database.with_extension("lock");
+    let task = tokio::task::spawn_blocking(move || {
+        let file = fs_err::File::create(path)?;
+        file.file().lock()?;
+        Ok(file)
+    });
+    task.await.map_err(std::io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let database = Database::from_setting("postgres://user:hunter2@h/db", Path::new("/d")).unwrap();
+        assert!(!format!("{database} {database:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_setting_is_a_url_or_nothing() {
+        let data = Path::new("/d");
+        assert_eq!(
+            Database::from_setting("", data),
+            Some(Database::Sqlite("/d/berth.db".into()))
+        );
+        assert!(Database::from_setting("postgresql://h/db", data).is_some());
+        for bad in ["mysql://h/db", "h/db", "postgres://h:port/db"] {
+            assert_eq!(Database::from_setting(bad, data), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_path_survives_being_a_url() {
+        assert_eq!(percent_encoded(Path::new("/a b/c?d#e%f")), "/a%20b/c%3Fd%23e%25f");
+    }
+}
