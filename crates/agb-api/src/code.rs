@@ -35,6 +35,14 @@ pub enum Code {
     QuotaCreations,
     /// The server's database does not answer, or its disk is full. It passes; the log has the cause.
     DatabaseBusy,
+    /// No port link has this name.
+    LinkNotFound,
+    /// The session that a port link leads to has ended.
+    LinkEnded,
+    /// The session works, but its port gave no usable answer: nothing listens there, or it does not speak HTTP.
+    PortUnavailable,
+    /// The session is older than what was asked of it.
+    SessionOutdated,
     /// The session did not answer in time.
     SessionTimeout,
     /// Berth's own fault; the log has the cause under the request id.
@@ -60,6 +68,10 @@ impl Code {
             Code::QuotaMemory => "QuotaExceeded.Memory",
             Code::QuotaCreations => "QuotaExceeded.CreationsPerMinute",
             Code::DatabaseBusy => "DatabaseBusy",
+            Code::LinkNotFound => "LinkNotFound",
+            Code::LinkEnded => "LinkEnded",
+            Code::PortUnavailable => "PortUnavailable",
+            Code::SessionOutdated => "SessionOutdated",
             Code::SessionTimeout => "SessionTimeout",
             Code::Internal => "InternalError",
         }
@@ -70,13 +82,16 @@ impl Code {
         match self {
             Code::InvalidApiKey => 401,
             Code::SessionNotFound | Code::ImageNotFound | Code::InvalidParameter | Code::MalformedBody => 400,
-            Code::RouteNotFound => 404,
+            Code::RouteNotFound | Code::LinkNotFound => 404,
             Code::MethodNotAllowed => 405,
             Code::SessionPaused => 409,
-            Code::BodyTooLarge => 413,
             Code::SessionElsewhere => 421,
             Code::QuotaSessions | Code::QuotaMemory | Code::QuotaCreations => 429,
             Code::NoCapacity | Code::DatabaseBusy => 503,
+            Code::LinkEnded => 410,
+            Code::BodyTooLarge => 413,
+            Code::SessionOutdated => 501,
+            Code::PortUnavailable => 502,
             Code::SessionTimeout => 504,
             Code::Internal => 500,
         }

@@ -65,6 +65,18 @@ pub struct ListTools {
     pub image_id: Option<String>,
 }
 
+/// Query of `GET /internet/getLink` and `GET /mcp/getLink`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GetLink {
+    /// The session.
+    pub session_id: Option<String>,
+    /// What the caller will speak there; the scheme of the URL follows it.
+    pub protocol_type: Option<String>,
+    /// The port. The TypeScript client sends 0 for "not given". Text, so that a refusal can name what is no number.
+    pub port: Option<String>,
+}
+
 /// Body of `POST /mcp`: a tool call on the API route.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

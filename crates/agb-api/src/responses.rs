@@ -73,6 +73,13 @@ pub struct DesktopInfo {
     pub ticket: &'static str,
 }
 
+/// `data` of `getLink`.
+#[derive(Debug, Serialize)]
+pub struct Link {
+    /// Leads to the port; ends with a slash.
+    pub url: String,
+}
+
 /// One row of `ListSession`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -53,6 +53,7 @@ async fn serve(settings: Settings) -> Outcome {
     let stop = CancellationToken::new();
     let config = berth_server::Config {
         public_url: settings.public_url,
+        links_url: settings.links_url,
     };
     let serving = tokio::spawn(berth_server::serve(
         listener,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use berth_control::{Config, Database, IdleAction, WarmImage};
+use berth_server::LinksUrl;
 
 /// Ready sandboxes that one image may have.
 const POOL_MAX: usize = 1000;
@@ -91,6 +92,16 @@ const SETTINGS: &[Setting] = &[
         default: "1800",
     },
     Setting {
+        name: "ports",
+        help: "Ports of a session that links may lead to, first and last",
+        default: "30100-30199",
+    },
+    Setting {
+        name: "links_url",
+        help: "Host names of port links, such as https://*.links.example.com; without, paths of the server",
+        default: "",
+    },
+    Setting {
         name: "log_format",
         help: "Log lines as `text` or `json`",
         default: "text",
@@ -109,6 +120,7 @@ pub(crate) enum LogFormat {
 pub(crate) struct Settings {
     pub(crate) listen: String,
     pub(crate) public_url: Option<String>,
+    pub(crate) links_url: Option<LinksUrl>,
     pub(crate) log_format: LogFormat,
     pub(crate) control: Config,
 }
@@ -263,6 +275,21 @@ pub(crate) fn read(
     let idle_timeout_max = reader.value("idle_timeout_max", seconds(1));
     let lifetime = reader.value("lifetime", seconds(0));
     let view_url_ttl = reader.value("view_url_ttl", seconds(1));
+    let ports = reader.value("ports", |text| {
+        let range = text
+            .split_once('-')
+            .and_then(|(first, last)| Some((first.trim().parse().ok()?, last.trim().parse().ok()?)));
+        match range {
+            Some((first, last)) if 1 <= first && first <= last => Ok(first..=last),
+            _ => Err("two ports from 1 to 65535, the smaller one first, such as 30100-30199"),
+        }
+    });
+    let links_url = reader.value("links_url", |text| match text {
+        "" => Ok(None),
+        url => LinksUrl::parse(url)
+            .map(Some)
+            .ok_or("http:// or https://, then `*.` and a domain, with a port if need be, and no path"),
+    });
     let log_format = reader.value("log_format", |text| match text {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
@@ -274,6 +301,7 @@ pub(crate) fn read(
         Some(Settings {
             listen: listen?,
             public_url: public_url?,
+            links_url: links_url?,
             log_format: log_format?,
             control: Config {
                 database: database?,
@@ -289,6 +317,7 @@ pub(crate) fn read(
                 idle_timeout_max: idle_timeout_max?,
                 lifetime: lifetime?,
                 view_url_ttl: view_url_ttl?,
+                ports: ports?,
             },
         })
     };

@@ -1,5 +1,6 @@
 //! What a server may be told.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub lifetime: Duration,
     /// How long a live view URL is valid.
     pub view_url_ttl: Duration,
+    /// Ports of a session that may be reached from outside. The first one is what a caller who names none gets.
+    pub ports: RangeInclusive<u16>,
 }
 
 /// An image that is kept ready from the start.

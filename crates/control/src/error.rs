@@ -28,6 +28,9 @@ pub enum ControlError {
         /// The id as it was asked for.
         id: String,
     },
+    /// No port link has this name. Not shown: a part of it may be a secret.
+    #[error("this port link is not valid; `getLink` tells the session's owner the link of a port")]
+    UnknownLink,
     /// The session is over.
     #[error("session `{id}` not found or expired: {end}{}", .at.map(|at| format!(" at {at:.0}")).unwrap_or_default())]
     EndedSession {

@@ -135,6 +135,44 @@ impl Control {
         self.secret.token(&session.id)
     }
 
+    /// The name of the link to a port of a session; without a port, to the first one there is.
+    pub fn port_link(&self, session: &Session, port: Option<i64>) -> Result<String, ControlError> {
+        let allowed = &self.config.ports;
+        let port = match port {
+            None | Some(0) => *allowed.start(),
+            Some(port) => u16::try_from(port)
+                .ok()
+                .filter(|port| allowed.contains(port))
+                .ok_or_else(|| ControlError::Invalid {
+                    field: "port",
+                    got: port.to_string(),
+                    allowed: format!(
+                        "{} to {}; without a port the link is to {}",
+                        allowed.start(),
+                        allowed.end(),
+                        allowed.start()
+                    ),
+                })?,
+        };
+        Ok(self.secret.port_link(&session.id, port))
+    }
+
+    /// The live session and the port that a link leads to.
+    pub async fn session_by_port_link(&self, link: &str) -> Result<(Arc<Session>, u16), ControlError> {
+        let (id, port) = self
+            .secret
+            .read_port_link(link)
+            .filter(|(_, port)| self.config.ports.contains(port))
+            .ok_or(ControlError::UnknownLink)?;
+        match self.live(id) {
+            Some(session) => Ok((session, port)),
+            None => Err(match self.absent(None, id).await? {
+                ControlError::UnknownSession { .. } => ControlError::UnknownLink,
+                ended => ended,
+            }),
+        }
+    }
+
     /// Releases a session. Succeeds again for one that has ended; what is left of it is removed in the background.
     pub async fn release(self: &Arc<Self>, key: &KeyRow, id: &str) -> Result<(), ControlError> {
         match self.session(&key.id, id).await {

@@ -1,13 +1,15 @@
 //! Ids, tokens and the one secret of a server.
 //!
 //! A session's token is not stored: it is a MAC of the session's id under the server's secret, so it can be told again
-//! to the session's owner, and whoever reads the database learns none.
+//! to the session's owner, and whoever reads the database learns none. So it is with port links, each of which is a MAC
+//! of a session and a port.
 
 use std::io::{self, Write};
 use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::BASE32_DNSSEC;
 use fs_err::os::unix::fs::OpenOptionsExt;
 use hmac::{Hmac, KeyInit, Mac};
 use rand::{Rng, RngExt};
@@ -17,7 +19,10 @@ use subtle::ConstantTimeEq;
 /// Bytes of the secret.
 const SECRET_BYTES: usize = 32;
 
-/// The secret from which session tokens are made.
+/// Bytes of the MAC in a port link's name.
+const LINK_MAC_BYTES: usize = 20;
+
+/// The secret from which session tokens and port links are made.
 pub(crate) struct Secret([u8; SECRET_BYTES]);
 
 impl Secret {
@@ -56,18 +61,43 @@ impl Secret {
 
     /// The token of a session.
     pub(crate) fn token(&self, session_id: &str) -> String {
-        // Shorter than a block, so it is used as it is; a MAC takes any length.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {
-            unreachable!("a MAC takes any key length")
-        };
-        mac.update(b"session token:");
-        mac.update(session_id.as_bytes());
-        URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+        URL_SAFE_NO_PAD.encode(self.mac("session token", &[session_id]))
     }
 
     /// Is `token` the session's? Takes the same time whatever it holds.
     pub(crate) fn is_token(&self, session_id: &str, token: &str) -> bool {
         self.token(session_id).as_bytes().ct_eq(token.as_bytes()).into()
+    }
+
+    /// The name of a port link, `<port>-<session>-<mac>`: a secret of its own, and at most 63 lower case letters, digits
+    /// and hyphens, so that it can be one label of a host name.
+    pub(crate) fn port_link(&self, session_id: &str, port: u16) -> String {
+        let mac = self.mac("port link", &[session_id, &port.to_string()]);
+        let mac = BASE32_DNSSEC.encode(&mac[..LINK_MAC_BYTES]);
+        format!("{port}-{session_id}-{mac}")
+    }
+
+    /// The session and the port of a link, if this server made it. Takes the same time whatever its MAC holds.
+    pub(crate) fn read_port_link<'a>(&self, link: &'a str) -> Option<(&'a str, u16)> {
+        let (port, rest) = link.split_once('-')?;
+        let (session_id, _) = rest.rsplit_once('-')?;
+        let port = port.parse().ok()?;
+        let same = self.port_link(session_id, port).as_bytes().ct_eq(link.as_bytes());
+        bool::from(same).then_some((session_id, port))
+    }
+
+    /// A MAC for one purpose. Neither ids nor ports hold the colon that separates the parts.
+    fn mac(&self, purpose: &str, parts: &[&str]) -> [u8; 32] {
+        // Shorter than a block, so it is used as it is; a MAC takes any length.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {
+            unreachable!("a MAC takes any key length")
+        };
+        mac.update(purpose.as_bytes());
+        for part in parts {
+            mac.update(b":");
+            mac.update(part.as_bytes());
+        }
+        mac.finalize().into_bytes().into()
     }
 }
 
@@ -101,6 +131,46 @@ mod tests {
         assert!(again.is_token("s-1", &token));
         assert!(!again.is_token("s-2", &token));
         assert!(!again.is_token("s-1", ""));
+    }
+
+    #[test]
+    fn a_port_link_leads_to_its_session_and_port_alone() {
+        let (secret, other) = (Secret([7; SECRET_BYTES]), Secret([8; SECRET_BYTES]));
+        let id = new_id("s");
+        let link = secret.port_link(&id, 30100);
+        assert_eq!(secret.read_port_link(&link), Some((id.as_str(), 30100)));
+        assert_eq!(other.read_port_link(&link), None);
+        // The names of all ports fit a label of a host name, which has no case.
+        let longest = secret.port_link(&id, u16::MAX);
+        assert!(
+            longest.len() <= 63 && longest == longest.to_lowercase(),
+            "{longest}"
+        );
+
+        let mac = link.rsplit_once('-').unwrap().1;
+        for forged in [
+            format!("30101-{id}-{mac}"),
+            format!("030100-{id}-{mac}"),
+            format!("+30100-{id}-{mac}"),
+            format!("30100-{}-{mac}", new_id("s")),
+            format!("30100-{id}-{}", &mac[1..]),
+            format!("30100-{id}-"),
+            link.to_uppercase(),
+            secret.token(&id),
+            String::new(),
+        ] {
+            assert_eq!(secret.read_port_link(&forged), None, "{forged}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_as_a_link_or_refused(text in ".{0,100}", port: u16, id in "s-[a-z2-7]{20}") {
+            let secret = Secret([7; SECRET_BYTES]);
+            proptest::prop_assert_eq!(secret.read_port_link(&text), None);
+            let link = secret.port_link(&id, port);
+            proptest::prop_assert_eq!(secret.read_port_link(&link), Some((id.as_str(), port)));
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | `POST /v1/tools/{name}` | body: the tool's arguments, a JSON object; answer: [`ToolResult`], always 200 for a known tool |
 //! | `GET /v1/stream` | WebSocket: code runs with live output, in the protocol of the session's `ws_url` |
 //! | `GET /v1/view` | WebSocket: the live view, in the frame format of `berth-screen` |
+//! | `GET /v1/ports/{port}` | with `Upgrade: tcp`: a connection to that port of the session; 502 when nothing listens there |
 //!
 //! Sessions outlive the server, so a newer server meets older guests: fields are only added, never changed, and
 //! [`CONTRACT_VERSION`] rises when a route changes its meaning.
@@ -38,6 +39,10 @@ pub const TOOLS: &str = "/v1/tools/";
 pub const STREAM: &str = "/v1/stream";
 /// The live view's WebSocket.
 pub const VIEW: &str = "/v1/view";
+/// Prefix of the port routes; the port's number follows. A guest that answers 404 here is older than ports.
+pub const PORTS: &str = "/v1/ports/";
+/// What a port connection is upgraded to: raw bytes both ways, each direction with its own end.
+pub const PORT_UPGRADE: &str = "tcp";
 
 /// What a guest says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_guest_api::{ACTIVITY, Activity, HELLO, Hello, TOOLS};
+use berth_guest_api::{ACTIVITY, Activity, HELLO, Hello, PORT_UPGRADE, PORTS, TOOLS};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -42,6 +43,19 @@ pub enum GuestError {
     /// No answer in time.
     #[error("the session's guest did not answer within {0:?}")]
     TimedOut(Duration),
+    /// The guest works, but no server inside accepts connections on this port.
+    #[error("nothing listens on port {port} of the session: {reason}")]
+    NotListening {
+        /// The port.
+        port: u16,
+        /// In the guest's words.
+        reason: String,
+    },
+    /// The guest is older than what was asked of it.
+    #[error(
+        "this session was made by an older version of the server, which had no {0}; create a new session"
+    )]
+    Outdated(&'static str),
     /// An answer that the contract does not know.
     #[error("the session's guest answered {0}")]
     Unexpected(String),
@@ -56,13 +70,22 @@ pub struct ToolAnswer {
     pub body: Bytes,
 }
 
+/// A connection to the guest after its handshake.
+pub type Upgraded = TokioIo<hyper::upgrade::Upgraded>;
+
 /// A WebSocket that the guest has accepted.
 #[derive(Debug)]
 pub struct Tunnel {
     /// The guest's headers, `Sec-WebSocket-Accept` among them.
     pub headers: HeaderMap,
     /// The connection after the handshake.
-    pub io: TokioIo<hyper::upgrade::Upgraded>,
+    pub io: Upgraded,
+}
+
+/// What a guest answered instead of taking over a connection.
+struct Refusal {
+    status: StatusCode,
+    text: String,
 }
 
 /// One session's guest; cheap to clone. Connections are kept and used again.
@@ -119,10 +142,32 @@ impl Guest {
 
     /// Asks the guest to take over a WebSocket. `headers` are the client's handshake headers.
     pub async fn open_tunnel(&self, path: &str, headers: HeaderMap) -> Result<Tunnel, GuestError> {
-        within(OWN_ANSWER_TIMEOUT, self.handshake(path, headers)).await
+        within(OWN_ANSWER_TIMEOUT, self.upgrade(path, headers))
+            .await?
+            .map_err(|Refusal { status, text }| {
+                GuestError::Unexpected(format!("{status} to a WebSocket: {text}"))
+            })
     }
 
-    async fn handshake(&self, path: &str, headers: HeaderMap) -> Result<Tunnel, GuestError> {
+    /// Connects to a server inside the session: raw bytes both ways, each direction with its own end.
+    pub async fn open_port(&self, port: u16) -> Result<Upgraded, GuestError> {
+        let headers = [
+            (CONNECTION, HeaderValue::from_static("upgrade")),
+            (UPGRADE, HeaderValue::from_static(PORT_UPGRADE)),
+        ];
+        let path = format!("{PORTS}{port}");
+        let opened = self.upgrade(&path, headers.into_iter().collect());
+        match within(OWN_ANSWER_TIMEOUT, opened).await? {
+            Ok(tunnel) => Ok(tunnel.io),
+            Err(Refusal { status, text }) => Err(match status {
+                StatusCode::BAD_GATEWAY => GuestError::NotListening { port, reason: text },
+                StatusCode::NOT_FOUND => GuestError::Outdated("port links"),
+                _ => GuestError::Unexpected(format!("{status} to a port connection: {text}")),
+            }),
+        }
+    }
+
+    async fn upgrade(&self, path: &str, headers: HeaderMap) -> Result<Result<Tunnel, Refusal>, GuestError> {
         let stream = UnixStream::connect(self.socket.as_path())
             .await
             .map_err(unreachable)?;
@@ -140,13 +185,13 @@ impl Guest {
                 .await;
             let text = body.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned());
             let text: String = text.unwrap_or_default().chars().take(500).collect();
-            return Err(GuestError::Unexpected(format!("{status} to a WebSocket: {text}")));
+            return Ok(Err(Refusal { status, text }));
         }
         let upgraded = hyper::upgrade::on(&mut response).await.map_err(unreachable)?;
-        Ok(Tunnel {
+        Ok(Ok(Tunnel {
             headers: std::mem::take(response.headers_mut()),
             io: TokioIo::new(upgraded),
-        })
+        }))
     }
 
     async fn own_answer<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, GuestError> {

@@ -1,4 +1,4 @@
-//! The daemon inside a session: runs tools, streams code, shows the desktop.
+//! The daemon inside a session: runs tools, streams code, shows the desktop, connects to ports.
 //!
 //! In: requests of the edge on one Unix socket, as `berth-guest-api` describes them. Out: answers, each with a bound
 //! on its size. Start reading at [`serve`] (routes), then [`tools`] (the table), [`job`] (programs), [`code`]
@@ -25,6 +25,7 @@ pub mod listen;
 pub mod log;
 pub mod metrics;
 pub mod output;
+pub mod ports;
 pub mod serve;
 pub mod settings;
 pub mod stream;

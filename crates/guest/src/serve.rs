@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::guest::{Guest, GuestError};
 use crate::settings::{Settings, SettingsError};
-use crate::{stream, tools, view};
+use crate::{ports, stream, tools, view};
 
 /// Largest body of a tool call.
 const BODY_BYTES_MAX: usize = 64 << 20;
@@ -89,6 +89,7 @@ fn routes(guest: Guest) -> Router {
         .route(&format!("{}{{name}}", api::TOOLS), post(tool))
         .route(api::STREAM, get(open_stream))
         .route(api::VIEW, get(open_view))
+        .route(&format!("{}{{port}}", api::PORTS), get(ports::open))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(guest)
 }

@@ -7,6 +7,7 @@ use berth_agb_api::Code;
 use berth_control::{ControlError, End, Session};
 use berth_guest_client::GuestError;
 use bytes::Bytes;
+use tracing::warn;
 
 use crate::App;
 use crate::error::ApiError;
@@ -51,18 +52,38 @@ pub(crate) async fn call_tool(
 /// A guest's failure; when its session has ended, that is the reason to tell.
 pub(crate) async fn explained(session: &Session, error: GuestError) -> ApiError {
     if let GuestError::Unreachable(_) = error
-        && let Ok(end) = tokio::time::timeout(REASON_TIMEOUT, session.ended()).await
+        && let Some(ended) = end_of(session).await
     {
-        return ended(session, end);
+        return ended;
     }
     error.into()
 }
 
-fn ended(session: &Session, end: End) -> ApiError {
+/// The end of a session whose connection broke, if that was the reason.
+pub(crate) async fn end_of(session: &Session) -> Option<ApiError> {
+    let ends = tokio::time::timeout(REASON_TIMEOUT, session.ended()).await;
+    ends.ok().map(|end| ended(session, end))
+}
+
+pub(crate) fn ended(session: &Session, end: End) -> ApiError {
     ControlError::EndedSession {
         id: session.id.clone(),
         end,
         at: None,
     }
     .into()
+}
+
+/// Thaws a paused session in the background: what its client sent waits in the socket until the guest goes on.
+pub(crate) fn thaw(app: &App, session: &Arc<Session>) {
+    if !session.is_paused() {
+        return;
+    }
+    let (control, session) = (Arc::clone(&app.control), Arc::clone(session));
+    tokio::spawn(async move {
+        if let Err(error) = control.resume(&session).await {
+            let error = &error as &dyn std::error::Error;
+            warn!(error, "could not thaw session {} for its stream", session.id);
+        }
+    });
 }

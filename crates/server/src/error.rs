@@ -70,6 +70,7 @@ impl From<ControlError> for ApiError {
                 ..
             } => Code::QuotaCreations,
             E::WrongToken { .. } => Code::InvalidApiKey,
+            E::UnknownLink => Code::LinkNotFound,
             E::UnknownImage { .. } => Code::ImageNotFound,
             E::Invalid { .. } => Code::InvalidParameter,
             E::Full { .. } => Code::NoCapacity,
@@ -85,6 +86,8 @@ impl From<GuestError> for ApiError {
     fn from(error: GuestError) -> Self {
         let code = match &error {
             GuestError::TimedOut(_) => Code::SessionTimeout,
+            GuestError::NotListening { .. } => Code::PortUnavailable,
+            GuestError::Outdated(_) => Code::SessionOutdated,
             GuestError::Unreachable(_) | GuestError::Unexpected(_) => Code::Internal,
         };
         Self::of(code, error)

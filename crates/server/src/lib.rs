@@ -1,6 +1,6 @@
 //! The edge and the API, on axum: authenticates, limits, asks the control plane, proxies to the guest, serves the pages.
 //!
-//! In: HTTP and WebSocket requests with an API key, a session token or a live view ticket. Out: answers in the AGB
+//! In: HTTP and WebSocket requests with an API key, a session token, a live view ticket or a port link. Out: answers in the AGB
 //! protocol's envelope. A tool call is authenticated here and passed on to the session's guest as it stands; its answer
 //! goes into the envelope unread.
 //!
@@ -15,6 +15,7 @@ mod edge;
 mod error;
 mod listen;
 mod pages;
+mod proxy;
 mod request;
 mod router;
 mod routes;
@@ -27,6 +28,7 @@ use berth_control::Control;
 use tokio_util::sync::CancellationToken;
 
 pub use listen::{Listener, serve};
+pub use urls::LinksUrl;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -34,6 +36,8 @@ pub(crate) struct App {
     pub(crate) control: Arc<Control>,
     /// Where clients reach this server, when it is not where they say they do (`Host`).
     pub(crate) public_url: Option<Arc<str>>,
+    /// Where port links are, when they are not paths of this server.
+    pub(crate) links_url: Option<LinksUrl>,
     /// Cancelled when the server stops: open tunnels end, clients connect again.
     pub(crate) stop: CancellationToken,
 }
@@ -44,4 +48,6 @@ pub struct Config {
     /// Base URL for the links that the server hands out, such as `https://berth.example.com`. Without it, the `Host`
     /// of each request decides.
     pub public_url: Option<String>,
+    /// Host names for port links. Without it, they are paths of this server.
+    pub links_url: Option<LinksUrl>,
 }

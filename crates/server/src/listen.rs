@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 
 use crate::request::Peer;
 use crate::router::{collapse_slashes, router};
+use crate::urls::{LinksUrl, lead_to_link};
 use crate::{App, Config};
 
 /// A client that has not sent a whole request head by then is cut off.
@@ -27,7 +28,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const HEAD_BYTES_MAX: usize = 256 << 10;
 
 /// How long calls that are under way may take after a stop was asked for.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a start waits for a port that is in use, and how often it tries.
 const BIND_PATIENCE: Duration = Duration::from_secs(3);
@@ -76,8 +77,10 @@ pub async fn serve(listener: Listener, control: Arc<Control>, config: Config, st
     let app = App {
         control,
         public_url: config.public_url.map(Into::into),
+        links_url: config.links_url.clone(),
         stop: stop.clone(),
     };
+    let links = config.links_url.map(Arc::new);
     let router = router(app);
     let connections = TaskTracker::new();
     loop {
@@ -87,7 +90,13 @@ pub async fn serve(listener: Listener, control: Arc<Control>, config: Config, st
         };
         match accepted {
             Ok((stream, peer)) => {
-                connections.spawn(connection(stream, peer, router.clone(), stop.clone()));
+                connections.spawn(connection(
+                    stream,
+                    peer,
+                    router.clone(),
+                    links.clone(),
+                    stop.clone(),
+                ));
             }
             Err(error) => {
                 warn!(
@@ -110,13 +119,22 @@ pub async fn serve(listener: Listener, control: Arc<Control>, config: Config, st
 }
 
 /// Serves one connection until the client leaves; after a stop, until its present call is answered.
-async fn connection(stream: TcpStream, peer: SocketAddr, router: axum::Router, stop: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: axum::Router,
+    links: Option<Arc<LinksUrl>>,
+    stop: CancellationToken,
+) {
     // Answers and screen updates are small and urgent.
     if let Err(error) = stream.set_nodelay(true) {
         debug!("no TCP_NODELAY for {peer}: {error}");
     }
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request = collapse_slashes(request);
+        let mut request = match &links {
+            Some(links) => lead_to_link(links, request).unwrap_or_else(collapse_slashes),
+            None => collapse_slashes(request),
+        };
         request.extensions_mut().insert(Peer(peer));
         router.clone().oneshot(request)
     });

@@ -2,7 +2,15 @@
 
 use std::borrow::Cow;
 
+use axum::response::Html;
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
 use rust_embed::Embed;
+
+/// What the page that refuses may do: nothing.
+const REFUSAL_POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 /// What `npm run build` left in `web/dist`.
 #[derive(Embed)]
@@ -27,13 +35,30 @@ pub(crate) fn asset(name: &str) -> Option<(Cow<'static, [u8]>, &'static str)> {
     Web::get(&format!("assets/{name}")).map(|file| (file.data, kind))
 }
 
-/// A page that says why a live view URL is refused. Needs no script.
-pub(crate) fn refusal(message: &str) -> String {
+/// Headers of a page.
+type Guards = [(HeaderName, &'static str); 4];
+
+/// The headers of a page of ours, with what it may do.
+pub(crate) fn guarded(policy: &'static str) -> Guards {
+    [
+        (CONTENT_SECURITY_POLICY, policy),
+        // The URL is the credential: it must not reach another site.
+        (REFERRER_POLICY, "no-referrer"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (CACHE_CONTROL, "no-store"),
+    ]
+}
+
+/// A page that says why `what` (a live view, a port link) is refused. Needs no script.
+pub(crate) fn refusal(what: &'static str, message: &str) -> (Guards, Html<String>) {
     let message = message
         .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('"', "&quot;");
-    include_str!("refusal.html").replace("{message}", &message)
+    let page = include_str!("refusal.html")
+        .replace("{what}", what)
+        .replace("{message}", &message);
+    (guarded(REFUSAL_POLICY), Html(page))
 }
 
 #[cfg(test)]
@@ -42,6 +67,6 @@ mod tests {
 
     #[test]
     fn a_message_cannot_add_elements() {
-        assert!(refusal("<script>").contains("&lt;script>"));
+        assert!(refusal("live view", "<script>").1.0.contains("&lt;script>"));
     }
 }

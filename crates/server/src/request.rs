@@ -9,12 +9,14 @@ use axum::extract::{FromRequestParts, MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use berth_agb_api::envelope::Failure;
+use http::header::ACCEPT;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use rand::RngExt;
 use tracing::{Instrument, debug, error, info, info_span};
 
 use crate::error::ApiError;
+use crate::pages;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -84,6 +86,8 @@ pub(crate) async fn surround(mut request: Request, next: Next) -> Response {
         .map(|peer| peer.0.to_string())
         .unwrap_or_default();
     request.extensions_mut().insert(id.clone());
+    // People open port links in browsers; everything else answers programs.
+    let to_a_person = route.starts_with("/port/") && takes_pages(request.headers());
     let span = info_span!("request", request.id = %id.as_str());
 
     async {
@@ -104,10 +108,14 @@ pub(crate) async fn surround(mut request: Request, next: Next) -> Response {
             }
         }
         if let Some(failure) = failure {
-            response = body(&id, &failure);
+            response = match to_a_person {
+                true => page(&id, &failure),
+                false => body(&id, &failure),
+            };
         }
         if let Ok(value) = HeaderValue::from_str(id.as_str()) {
-            response.headers_mut().insert(REQUEST_ID, value);
+            // A server inside a session may have given its answer an id of its own.
+            response.headers_mut().entry(REQUEST_ID).or_insert(value);
         }
         response
     }
@@ -115,20 +123,34 @@ pub(crate) async fn surround(mut request: Request, next: Next) -> Response {
     .await
 }
 
+fn takes_pages(headers: &HeaderMap) -> bool {
+    let accepts = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    accepts.is_some_and(|kinds| kinds.contains("text/html"))
+}
+
+fn page(id: &RequestId, failure: &ApiError) -> Response {
+    let page = pages::refusal("port link", &message(id, failure));
+    (failure.status(), page).into_response()
+}
+
 fn body(id: &RequestId, failure: &ApiError) -> Response {
-    let message = match failure.cause {
+    let message = message(id, failure);
+    (
+        failure.status(),
+        axum::Json(Failure::new(id.as_str(), failure.code, &message)),
+    )
+        .into_response()
+}
+
+fn message(id: &RequestId, failure: &ApiError) -> String {
+    match failure.cause {
         Some(_) => format!(
             "{}; the server's log has the cause under request {}",
             failure.message,
             id.as_str()
         ),
         None => failure.message.clone(),
-    };
-    (
-        failure.status(),
-        axum::Json(Failure::new(id.as_str(), failure.code, &message)),
-    )
-        .into_response()
+    }
 }
 
 /// Stands for a cause where there is none; never shown.

@@ -1,7 +1,7 @@
 //! The whole surface of the server.
 
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Router, middleware};
 use berth_agb_api::Code;
 use http::Uri;
@@ -11,10 +11,10 @@ use crate::App;
 use crate::body::BODY_BYTES_MAX;
 use crate::error::ApiError;
 use crate::request::surround;
-use crate::routes::{health, labels, link, own, sessions, stream, tools, view};
+use crate::routes::{health, labels, link, own, port, sessions, stream, tools, view};
 
-/// All routes. Who may use them: `/mcp`, `/sdk` and `/api` need an API key, `/link` and `/ws` the session's token, `/view` a
-/// ticket in its path; `/healthz`, `/` and the page's assets are open.
+/// All routes. Who may use them: `/mcp`, `/sdk`, `/internet` and `/api` need an API key, `/link` and `/ws` the session's token, `/view` a
+/// ticket in its path, `/port` a link in its path; `/healthz`, `/` and the page's assets are open.
 pub(crate) fn router(app: App) -> Router {
     Router::new()
         // Sessions
@@ -38,6 +38,12 @@ pub(crate) fn router(app: App) -> Router {
         .route("/mcp/listTools", post(tools::list))
         .route("/link/{session}/callTool", post(link::call))
         .route("/ws/{session}", get(stream::open))
+        // Port links
+        .route("/internet/getLink", get(port::link))
+        .route("/mcp/getLink", get(port::link))
+        .route("/port/{link}", any(view::add_slash))
+        .route("/port/{link}/", any(port::pass))
+        .route("/port/{link}/{*path}", any(port::pass))
         // Live view
         .route("/view/{ticket}", get(view::add_slash))
         .route("/view/{ticket}/", get(view::page))
@@ -68,7 +74,7 @@ pub(crate) fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// Makes one slash of several: a client whose endpoint ends with one sends two.
+/// Makes one slash of several: a client whose endpoint ends with one sends two. Below a port link they are not ours.
 pub(crate) fn collapse_slashes<B>(mut request: http::Request<B>) -> http::Request<B> {
     let path = request.uri().path();
     if !path.contains("//") {
@@ -76,7 +82,8 @@ pub(crate) fn collapse_slashes<B>(mut request: http::Request<B>) -> http::Reques
     }
     let mut collapsed = String::with_capacity(path.len());
     for character in path.chars() {
-        if !(character == '/' && collapsed.ends_with('/')) {
+        let ours = collapsed == "/port/" || !collapsed.starts_with("/port/");
+        if !(ours && character == '/' && collapsed.ends_with('/')) {
             collapsed.push(character);
         }
     }
@@ -108,5 +115,6 @@ mod tests {
     fn repeated_slashes_become_one_and_the_query_stays() {
         assert_eq!(collapsed("//sdk///ListSession?a=//b"), "/sdk/ListSession?a=//b");
         assert_eq!(collapsed("/mcp"), "/mcp");
+        assert_eq!(collapsed("//port//l//a//b"), "/port/l//a//b");
     }
 }

@@ -13,10 +13,10 @@ use http::header::{
 };
 use http::{HeaderName, StatusCode};
 use hyper_util::rt::TokioIo;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::App;
-use crate::edge::explained;
+use crate::edge::{self, explained};
 use crate::error::ApiError;
 
 /// Bytes that wait in each direction for a slow reader. Small: the live view's own flow control wants to feel the link.
@@ -55,7 +55,7 @@ pub(crate) async fn open(
         };
         let _view = matches!(kind, Tunnel::View(_)).then(|| session.begin_view());
         let client = TokioIo::new(client);
-        let mut client = tokio_util::io::InspectReader::new(client, |_| thaw(&app, &session));
+        let mut client = tokio_util::io::InspectReader::new(client, |_| edge::thaw(&app, &session));
         let mut guest = guest.io;
         let copy =
             tokio::io::copy_bidirectional_with_sizes(&mut client, &mut guest, BUFFER_BYTES, BUFFER_BYTES);
@@ -88,20 +88,6 @@ pub(crate) async fn open(
         response.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, accept);
     }
     Ok(response)
-}
-
-/// Thaws a paused session in the background: what its client sent waits in the socket until the guest goes on.
-fn thaw(app: &App, session: &Arc<Session>) {
-    if !session.is_paused() {
-        return;
-    }
-    let (control, session) = (Arc::clone(&app.control), Arc::clone(session));
-    tokio::spawn(async move {
-        if let Err(error) = control.resume(&session).await {
-            let error = &error as &dyn std::error::Error;
-            warn!(error, "could not thaw session {} for its stream", session.id);
-        }
-    });
 }
 
 /// Refuses a WebSocket that a page of another site opened.

@@ -1,10 +1,13 @@
 //! The absolute URLs that the server hands out.
 
 use axum::extract::FromRequestParts;
+use berth_agb_api::Code;
+use berth_control::ControlError;
 use http::header::HOST;
 use http::request::Parts;
 
 use crate::App;
+use crate::error::ApiError;
 
 /// Where the client of this request reaches the server: scheme, authority and path prefix, without a slash at the end.
 #[derive(Debug, Clone)]
@@ -18,11 +21,15 @@ impl Base {
 
     /// The stream route of a session.
     pub(crate) fn stream(&self, session_id: &str) -> String {
-        // `http` becomes `ws`, `https` becomes `wss`.
-        format!(
-            "ws{}/ws/{session_id}",
-            self.0.strip_prefix("http").unwrap_or(&self.0)
-        )
+        Protocol::WebSocket.of(&format!("{}/ws/{session_id}", self.0))
+    }
+
+    /// The link to a port.
+    pub(crate) fn port(&self, links: Option<&LinksUrl>, link: &str, protocol: Protocol) -> String {
+        match links {
+            Some(links) => links.url(link, protocol),
+            None => protocol.of(&format!("{}/port/{link}/", self.0)),
+        }
     }
 
     /// The live view's page.
@@ -31,23 +38,188 @@ impl Base {
     }
 }
 
+/// Where a client sees a port link: what the server inside is told, and where its redirects and cookies belong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) scheme: String,
+    pub(crate) authority: String,
+    /// The path of the link, without a slash at the end; empty for a link with a host name of its own.
+    pub(crate) prefix: String,
+}
+
+/// What a client will speak on a port link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http,
+    WebSocket,
+}
+
+impl Protocol {
+    /// Reads `protocolType`. Whether the URL is a secure one is not the caller's choice but the server's, so `https` and
+    /// `http` ask for the same.
+    pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
+        match text {
+            "" | "http" | "https" => Ok(Self::Http),
+            "ws" | "wss" => Ok(Self::WebSocket),
+            other => {
+                let shown: String = other.chars().take(40).collect();
+                Err(ApiError::new(
+                    Code::InvalidParameter,
+                    format!("`protocolType` is {shown:?}; allowed: http, https, ws, wss"),
+                ))
+            }
+        }
+    }
+
+    /// `base`, which begins with `http`, in the scheme of this protocol.
+    fn of(self, base: &str) -> String {
+        match self {
+            Self::Http => base.to_owned(),
+            // `http` becomes `ws`, `https` becomes `wss`.
+            Self::WebSocket => format!("ws{}", base.strip_prefix("http").unwrap_or(base)),
+        }
+    }
+}
+
+/// Host names for port links, `https://*.links.example.com`: each link is an origin of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinksUrl {
+    scheme: &'static str,
+    /// With its leading dot, in lower case.
+    domain: String,
+    /// With its leading colon, or empty.
+    port: String,
+}
+
+impl LinksUrl {
+    /// Reads such a URL; `None` if it is not one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
+        let (scheme, authority) = text.split_once("://*")?;
+        let scheme = ["http", "https"].into_iter().find(|known| *known == scheme)?;
+        let (domain, port) = match authority.split_once(':') {
+            Some((domain, port)) => (domain, format!(":{}", port.parse::<u16>().ok()?)),
+            None => (authority, String::new()),
+        };
+        let name = domain.strip_prefix('.')?;
+        let is_name = !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
+        is_name.then(|| Self {
+            scheme,
+            domain: domain.to_owned(),
+            port,
+        })
+    }
+
+    /// The link that a host names, if it is one of these hosts: the part before the domain, in lower case.
+    fn link(&self, host: &str) -> Option<String> {
+        let host = host.to_ascii_lowercase();
+        let name = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
+        name.strip_suffix(self.domain.as_str()).map(str::to_owned)
+    }
+
+    fn url(&self, link: &str, protocol: Protocol) -> String {
+        let base = format!("{}://{link}{}{}/", self.scheme, self.domain, self.port);
+        protocol.of(&base)
+    }
+}
+
+/// A request came to the host name of a link; its path has been put below the link's route.
+#[derive(Debug, Clone, Copy)]
+struct ByHost;
+
+/// Leads a request whose host is that of a link to the link's route: one route serves both kinds of link. Gives back
+/// one that is for the server itself.
+pub(crate) fn lead_to_link<B>(
+    links: &LinksUrl,
+    request: http::Request<B>,
+) -> Result<http::Request<B>, http::Request<B>> {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let host = request
+        .uri()
+        .authority()
+        .map(http::uri::Authority::as_str)
+        .or(host);
+    let Some(link) = host.and_then(|host| links.link(host)) else {
+        return Err(request);
+    };
+    let rest = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |rest| rest.as_str())
+        .trim_start_matches('*');
+    // What cannot stand in a path is no link of ours; under this host there is nothing else.
+    let uri = format!("/port/{link}/{}", rest.strip_prefix('/').unwrap_or(rest))
+        .parse()
+        .unwrap_or_else(|_| http::Uri::from_static("/port/-/"));
+    let mut request = request;
+    *request.uri_mut() = uri;
+    request.extensions_mut().insert(ByHost);
+    Ok(request)
+}
+
+impl FromRequestParts<App> for Seen {
+    type Rejection = ApiError;
+
+    /// Refuses a link that is not used where this server has its links: on the server's own origin, pages of sessions
+    /// would not be kept apart as the setting promises.
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        match (&app.links_url, parts.extensions.get::<ByHost>()) {
+            (None, None) => {
+                let base = Base::of(parts, app);
+                let link = parts.uri.path().strip_prefix("/port/").unwrap_or_default();
+                let link = link.split('/').next().unwrap_or_default();
+                let (scheme, rest) = base.0.split_once("://").unwrap_or(("http", &base.0));
+                let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+                let path = if path.is_empty() {
+                    String::new()
+                } else {
+                    format!("/{path}")
+                };
+                Ok(Self {
+                    scheme: scheme.to_owned(),
+                    authority: authority.to_owned(),
+                    prefix: format!("{path}/port/{link}"),
+                })
+            }
+            (Some(links), Some(ByHost)) => Ok(Self {
+                scheme: links.scheme.to_owned(),
+                authority: host(parts).unwrap_or("localhost").to_owned(),
+                prefix: String::new(),
+            }),
+            (Some(_), None) | (None, Some(_)) => Err(ControlError::UnknownLink.into()),
+        }
+    }
+}
+
 impl FromRequestParts<App> for Base {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Self::Rejection> {
+        Ok(Self::of(parts, app))
+    }
+}
+
+impl Base {
+    fn of(parts: &Parts, app: &App) -> Self {
         if let Some(url) = &app.public_url {
-            return Ok(Self(url.trim_end_matches('/').to_owned()));
+            return Self(url.trim_end_matches('/').to_owned());
         }
-        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
-        let scheme = match header("x-forwarded-proto") {
+        let proto = parts.headers.get("x-forwarded-proto");
+        let scheme = match proto.and_then(|value| value.to_str().ok()) {
             Some("https") => "https",
             _ => "http",
         };
-        let authority = header(HOST.as_str())
-            .filter(|host| is_authority(host))
-            .unwrap_or("localhost");
-        Ok(Self(format!("{scheme}://{authority}")))
+        Self(format!("{scheme}://{}", host(parts).unwrap_or("localhost")))
     }
+}
+
+/// The host of a request, with its port, if it is nothing but that.
+fn host(parts: &Parts) -> Option<&str> {
+    let host = parts.headers.get(HOST)?.to_str().ok()?;
+    is_authority(host).then_some(host)
 }
 
 /// Only what a host and a port are made of: the text goes into URLs that others open.
@@ -70,6 +242,56 @@ mod tests {
         assert_eq!(base.stream("s-1"), "wss://h:1/p/ws/s-1");
         assert_eq!(base.view("t", "r"), "https://h:1/p/view/t/?resourceId=r");
         assert_eq!(Base("http://h".into()).stream("s"), "ws://h/ws/s");
+    }
+
+    #[test]
+    fn a_port_link_has_a_path_or_a_host_of_its_own() {
+        let base = Base("https://h:1/p".into());
+        assert_eq!(base.port(None, "l", Protocol::Http), "https://h:1/p/port/l/");
+        assert_eq!(base.port(None, "l", Protocol::WebSocket), "wss://h:1/p/port/l/");
+        let links = LinksUrl::parse("http://*.Links.example:8080/").unwrap();
+        assert_eq!(
+            base.port(Some(&links), "l", Protocol::WebSocket),
+            "ws://l.links.example:8080/"
+        );
+        for bad in [
+            "",
+            "https://links.example",
+            "ftp://*.links.example",
+            "https://*links.example",
+            "https://*.",
+            "https://*.a/b",
+            "https://*.a:x",
+            "*.links.example",
+        ] {
+            assert_eq!(LinksUrl::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_host_of_a_link_leads_to_its_route_and_nowhere_else() {
+        let links = LinksUrl::parse("https://*.links.example").unwrap();
+        let led = |host: &str, uri: &str| {
+            let request = http::Request::get(uri).header(HOST, host).body(()).unwrap();
+            lead_to_link(&links, request).map(|request| request.uri().to_string())
+        };
+        assert_eq!(
+            led("L.Links.Example:443", "/a//b?c=/d").unwrap(),
+            "/port/l/a//b?c=/d"
+        );
+        assert_eq!(led("l.links.example", "/").unwrap(), "/port/l/");
+        assert_eq!(led("l.links.example", "*").unwrap(), "/port/l/");
+        assert_eq!(led("l.links.example", "/mcp").unwrap(), "/port/l/mcp");
+        assert_eq!(
+            led("ignored", "http://l.links.example/a").unwrap(),
+            "/port/l/a",
+            "the host in the request line counts"
+        );
+        assert_eq!(led("a.b.links.example", "/").unwrap(), "/port/a.b/");
+        assert_eq!(led("a b.links.example", "/").unwrap(), "/port/-/");
+        for own in ["links.example", "berth.example", "", "l.links.example.org"] {
+            assert!(led(own, "/mcp").is_err(), "{own}");
+        }
     }
 
     #[test]

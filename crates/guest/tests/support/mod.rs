@@ -195,6 +195,28 @@ impl TestGuest {
         answer.json()
     }
 
+    /// A connection to a port of the session, or the status of the guest's refusal.
+    pub async fn open_port(&self, port: u16) -> Result<TokioIo<hyper::upgrade::Upgraded>, StatusCode> {
+        let stream = UnixStream::connect(self.socket()).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
+        tokio::spawn(connection.with_upgrades());
+        let request = Request::get(format!("/v1/ports/{port}"))
+            .header("host", "guest")
+            .header("connection", "upgrade")
+            .header("upgrade", "tcp")
+            .body(Full::new(Bytes::new()))
+            .unwrap();
+        let mut response = sender.send_request(request).await.unwrap();
+        match response.status() {
+            StatusCode::SWITCHING_PROTOCOLS => {
+                Ok(TokioIo::new(hyper::upgrade::on(&mut response).await.unwrap()))
+            }
+            status => Err(status),
+        }
+    }
+
     pub async fn stream(&self) -> TestStream {
         let stream = UnixStream::connect(self.socket()).await.unwrap();
         let (socket, _) = tokio_tungstenite::client_async("ws://guest/v1/stream", stream)

@@ -4,6 +4,7 @@ pub(crate) mod health;
 pub(crate) mod labels;
 pub(crate) mod link;
 pub(crate) mod own;
+pub(crate) mod port;
 pub(crate) mod sessions;
 pub(crate) mod stream;
 pub(crate) mod tools;

@@ -7,9 +7,7 @@ use axum::response::{Html, IntoResponse, Response};
 use berth_agb_api::Code;
 use berth_control::TicketState;
 use berth_guest_api::VIEW;
-use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{CACHE_CONTROL, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -110,16 +108,10 @@ pub(crate) async fn page(State(app): State<App>, Path(ticket): Path<String>) -> 
                 "this build of the server has no live view page; build `web/` first",
             )
         })?;
-        return Ok((guarded(PAGE_POLICY), Html(page)).into_response());
+        return Ok((pages::guarded(PAGE_POLICY), Html(page)).into_response());
     }
     let status = Status::of(&ticket);
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
-    Ok((
-        status.http_status(),
-        guarded(policy),
-        Html(pages::refusal(&status.message)),
-    )
-        .into_response())
+    Ok((status.http_status(), pages::refusal("live view", &status.message)).into_response())
 }
 
 /// `GET /view/{ticket}`: the page finds its socket beside itself, so its URL must end with a slash.
@@ -194,14 +186,4 @@ pub(crate) async fn asset(Path(file): Path<String>) -> Result<Response, ApiError
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     ];
     Ok((headers, bytes).into_response())
-}
-
-fn guarded(policy: &'static str) -> [(HeaderName, &'static str); 4] {
-    [
-        (CONTENT_SECURITY_POLICY, policy),
-        // The URL is the credential: it must not reach another site.
-        (REFERRER_POLICY, "no-referrer"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (CACHE_CONTROL, "no-store"),
-    ]
 }

@@ -1,0 +1,101 @@
+//! Port links: the URL of a port, and the requests that come to it.
+
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use berth_agb_api::Code;
+use berth_agb_api::envelope::Success;
+use berth_agb_api::requests::{GetLink, SessionRef};
+use berth_agb_api::responses::Link;
+use http::uri::PathAndQuery;
+
+use super::sessions::session_id;
+use crate::auth::Caller;
+use crate::body::Query;
+use crate::error::ApiError;
+use crate::request::RequestId;
+use crate::urls::{Base, Protocol, Seen};
+use crate::{App, proxy};
+
+/// `GET /internet/getLink`, and its other name `GET /mcp/getLink`. Without a port, the link is to the first one that may
+/// be reached. Counts as use.
+pub(crate) async fn link(
+    State(app): State<App>,
+    caller: Caller,
+    id: RequestId,
+    base: Base,
+    Query(query): Query<GetLink>,
+) -> Result<axum::Json<Success<Link>>, ApiError> {
+    let session_ref = SessionRef {
+        session_id: query.session_id,
+    };
+    let session = app
+        .control
+        .session(&caller.key.id, session_id(&session_ref)?)
+        .await?;
+    let protocol = Protocol::parse(query.protocol_type.as_deref().unwrap_or_default())?;
+    let port = match query.port.as_deref() {
+        None | Some("") => None,
+        Some(text) => Some(text.parse().map_err(|_| {
+            let shown: String = text.chars().take(40).collect();
+            ApiError::new(
+                Code::InvalidParameter,
+                format!("`port` is {shown:?}; allowed: a number"),
+            )
+        })?),
+    };
+    let link = app.control.port_link(&session, port)?;
+    session.touch();
+    let url = base.port(app.links_url.as_ref(), &link, protocol);
+    Ok(axum::Json(Success::new(id, Link { url })))
+}
+
+/// `/port/{link}/...`, with every method: passed on to the server that listens inside.
+pub(crate) async fn pass(
+    State(app): State<App>,
+    Path(parts): Path<Vec<(String, String)>>,
+    seen: Seen,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let link = parts.first().map_or("", |(_, link)| link.as_str());
+    let (session, port) = app.control.session_by_port_link(link).await.map_err(|error| {
+        let error = ApiError::from(error);
+        match error.code {
+            // Clients of a link are not those of the API, where this is a 400.
+            Code::SessionNotFound => ApiError {
+                code: Code::LinkEnded,
+                ..error
+            },
+            _ => error,
+        }
+    })?;
+    let path = asked(request.uri().path_and_query(), link);
+    proxy::pass(&app, &session, port, &seen, &path, request).await
+}
+
+/// What is asked of the server inside: all that follows the link, as it stands. A client that puts `/path` behind the
+/// link's URL, which ends with a slash, means one.
+fn asked(uri: Option<&PathAndQuery>, link: &str) -> String {
+    let uri = uri.map_or("", PathAndQuery::as_str);
+    let rest = uri
+        .strip_prefix("/port/")
+        .and_then(|rest| rest.strip_prefix(link))
+        .unwrap_or("/");
+    format!("/{}", rest.trim_start_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_the_link_is_passed_on_as_it_stands() {
+        for (uri, path) in [
+            ("/port/l/", "/"),
+            ("/port/l/?q=//x", "/?q=//x"),
+            ("/port/l/a//b/%2e%2e/c?d=%20", "/a//b/%2e%2e/c?d=%20"),
+            ("/port/l//a", "/a"),
+        ] {
+            assert_eq!(asked(Some(&uri.parse().unwrap()), "l"), path);
+        }
+    }
+}
