@@ -240,3 +240,68 @@ async fn within<T>(
         .await
         .unwrap_or(Err(GuestError::TimedOut(limit)))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// What a guest that says `answer`, byte for byte, is to somebody who wants a port.
+    async fn port_of(answer: &str) -> Result<Upgraded, GuestError> {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let answering = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = String::new();
+            while !asked.ends_with("\r\n\r\n") {
+                asked.push(char::from(stream.read_u8().await.unwrap()));
+            }
+            assert!(asked.contains("/v1/ports/30100 HTTP/1.1"), "{asked}");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        };
+        let guest = Guest::new(socket);
+        tokio::join!(guest.open_port(30100), answering).0
+    }
+
+    #[tokio::test]
+    async fn what_comes_after_an_upgrade_are_bytes() {
+        let mut io = port_of("HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: tcp\r\n\r\nbytes")
+            .await
+            .unwrap();
+        let mut bytes = String::new();
+        io.read_to_string(&mut bytes).await.unwrap();
+        assert_eq!(bytes, "bytes");
+    }
+
+    #[tokio::test]
+    async fn why_a_port_cannot_be_reached_is_told_apart() {
+        let refused = port_of("HTTP/1.1 502 x\r\ncontent-length: 7\r\n\r\nrefused").await;
+        assert!(
+            matches!(&refused, Err(GuestError::NotListening { port: 30100, reason }) if reason == "refused"),
+            "{refused:?}"
+        );
+        let long = format!(
+            "HTTP/1.1 502 x\r\ncontent-length: 100000\r\n\r\n{}",
+            "x".repeat(100_000)
+        );
+        let long = port_of(&long).await;
+        assert!(
+            matches!(&long, Err(GuestError::NotListening { reason, .. }) if reason.len() == 500),
+            "{long:?}"
+        );
+        let old = port_of("HTTP/1.1 404 x\r\ncontent-length: 0\r\n\r\n")
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(old, GuestError::Outdated(_)) && old.to_string().contains("create a new session"),
+            "{old:?}"
+        );
+        let odd = port_of("HTTP/1.1 200 x\r\ncontent-length: 0\r\n\r\n").await;
+        assert!(matches!(odd, Err(GuestError::Unexpected(_))), "{odd:?}");
+        let gone = port_of("").await;
+        assert!(matches!(gone, Err(GuestError::Unreachable(_))), "{gone:?}");
+    }
+}

@@ -14,7 +14,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use berth_agb_api::Code;
 use berth_control::{Call, Session};
-use berth_guest_client::Upgraded;
+use berth_guest_client::{GuestError, Upgraded};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use http_body_util::BodyExt;
@@ -89,6 +89,11 @@ impl Port<'_> {
     ) -> Result<Response, ApiError> {
         let io = match self.session.guest.open_port(self.port).await {
             Ok(io) => io,
+            Err(GuestError::NotListening { reason, .. }) => {
+                return Err(self.unavailable(&format!(
+                    "does not accept connections: {reason}; start one there, on 127.0.0.1 is enough"
+                )));
+            }
             Err(error) => return Err(explained(self.session, error).await),
         };
         let (mut sender, connection) = match http1::Builder::new()
