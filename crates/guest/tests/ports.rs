@@ -38,6 +38,36 @@ async fn bytes_pass_both_ways_and_each_direction_ends_by_itself() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_gone_leaves_nothing_open() {
+    let guest = TestGuest::start();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let client = guest.open_port(port).await.unwrap();
+    // This server neither reads nor writes nor closes.
+    let (server, _) = listener.accept().await.unwrap();
+    // Sockets connected to that port which a process holds: their lines have an inode.
+    let held = || {
+        let table = fs_err::read_to_string("/proc/net/tcp").unwrap();
+        let is_held = |line: &&str| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            words[2].ends_with(&format!(":{port:04X}")) && words[9] != "0"
+        };
+        table.lines().skip(1).filter(is_held).count()
+    };
+    assert_eq!(held(), 1);
+    drop(client);
+    let closed = async {
+        while held() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), closed)
+        .await
+        .unwrap();
+    drop(server);
+}
+
+#[tokio::test]
 async fn where_nothing_listens_the_answer_says_so() {
     let guest = TestGuest::start();
     let port = {
