@@ -22,7 +22,8 @@ def test_the_key_is_checked_on_every_api_route(server):
     routes = [("POST", "/mcp/createSession?imageId=x"), ("POST", "/mcp/getSession"), ("POST", "/mcp/getSessionInfo"),
               ("POST", "/mcp/getMcpResource"), ("GET", "/sdk/ListSession"), ("POST", "/sdk/SetLabel"),
               ("GET", "/sdk/GetLabel"), ("POST", "/mcp/refreshSessionIdleTime"), ("POST", "/mcp/releaseSessionAsync"),
-              ("POST", "/mcp/releaseSession"), ("POST", "/mcp"), ("POST", "/mcp/listTools?imageId=x")]
+              ("POST", "/mcp/releaseSession"), ("POST", "/mcp"), ("POST", "/mcp/listTools?imageId=x"),
+              ("GET", "/internet/getLink"), ("GET", "/mcp/getLink")]
     for method, path in routes:
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": server.key},
                         {"Authorization": f"Bearer {server.key[:-1]}"}):

@@ -317,11 +317,14 @@ def test_an_answer_ends_where_it_ends(url, what):
         assert connection.recv(1) == b""
 
 
-def test_a_client_that_leaves_frees_the_connection(url):
-    """The server inside ends its stream when nobody reads it; all connections to it are closed then."""
+def test_a_client_that_leaves_frees_its_connection(inside, url):
     for number in range(20):
         with requests.get(url + f"events?id=left-{number}", stream=True) as answer:
             assert next(answer.iter_lines()) == b"data: first"
+    # 7594 is the port, 01 a connection that both sides hold.
+    open_connections = "awk '$2 ~ /:7594$/ && $4 == \"01\"' /proc/net/tcp | grep -q ."
+    waited = inside.command.execute(f"while {open_connections}; do sleep 0.05; done", timeout_ms=30000)
+    assert waited.success, waited.error_message
     for number in range(20):
         assert requests.post(url + f"release?id=left-{number}").text == "released"
 

@@ -446,6 +446,7 @@ mod tests {
         let settings = read(&Flags::default(), |_| None).unwrap();
         assert_eq!(settings.listen, "127.0.0.1:8080");
         assert_eq!(settings.control.lifetime, Duration::from_secs(1800));
+        assert_eq!(settings.control.ports, 30100..=30199);
     }
 
     #[test]
@@ -489,7 +490,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("berth.toml");
         fs_err::write(&file, "colour = \"red\"\nlifetime = -1\n").unwrap();
-        let mut flags = flags(&[("pool", "many"), ("listen", "here")]);
+        let mut flags = flags(&[
+            ("pool", "many"),
+            ("listen", "here"),
+            ("ports", "30199-30100"),
+            ("links_url", "https://links.example.com"),
+        ]);
         flags.config = Some(file);
         let environment = |name: &str| (name == "BERTH_LOG_FORMAT").then(|| "xml".to_owned());
         let text = read(&flags, environment).unwrap_err().to_string();
@@ -498,6 +504,8 @@ mod tests {
             "`lifetime` in",
             "`--pool` is \"many\"; allowed: a number from 0 to 1000",
             "`--listen` is \"here\"",
+            "`--ports` is \"30199-30100\"; allowed: two ports",
+            "`--links-url` is \"https://links.example.com\"; allowed: http:// or https://, then `*.`",
             "`BERTH_LOG_FORMAT` is \"xml\"; allowed: text, json",
         ] {
             assert!(text.contains(part), "{part} is not in:\n{text}");
