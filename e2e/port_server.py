@@ -102,6 +102,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.websocket()
         if name == "upper":
             return self.upper()
+        if name == "refuse":
+            self.close_connection = True
+            return self.answer(b"too much", status=413)
         length, digest = self.body()
         if url.path in ("/", "/nested/"):
             self.answer(PAGE, "text/html")

@@ -277,6 +277,15 @@ def test_any_upgrade_passes_and_each_direction_ends_by_itself(url):
 # What goes wrong
 
 
+def test_a_refusal_arrives_though_the_body_was_not_read(url):
+    head = b"POST {path}refuse HTTP/1.1\r\nHost: {host}\r\nContent-Length: 100000000\r\n\r\n"
+    for size in (0, 1, 65536, MIB) * 5:
+        with raw(url, head, bytes(size)) as connection:
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert (answer.status, answer.read()) == (413, b"too much")
+
+
 def test_where_nothing_listens_the_answer_says_so(inside):
     url = link(inside, 30150)
     answer = requests.post(url, data=b"x" * MIB)

@@ -66,11 +66,15 @@ async fn carry(client: UnixStream, first: &[u8], server: TcpStream) -> io::Resul
     let mut from_server = BufReader::with_capacity(BUFFER_BYTES, from_server);
     let up = async {
         to_server.write_all(first).await?;
-        tokio::io::copy_buf(&mut from_client, &mut to_server).await?;
+        let copied = tokio::io::copy_buf(&mut from_client, &mut to_server).await;
         if is_gone(from_client.get_ref().as_ref())? {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        to_server.shutdown().await
+        match copied {
+            Ok(_) => to_server.shutdown().await,
+            // The server takes no more. What it said before, the reason perhaps, still has to arrive.
+            Err(_) => Ok(()),
+        }
     };
     let down = async {
         tokio::io::copy_buf(&mut from_server, &mut to_client).await?;
