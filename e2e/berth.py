@@ -49,8 +49,13 @@ class Server:
             self.key = self.new_key("tests")
         return self
 
+    def place(self):
+        """The flags that tell other commands where this server keeps what."""
+        database = self.flags[self.flags.index("--database"):][:2] if "--database" in self.flags else ()
+        return ["--data", self.data, *database]
+
     def new_key(self, name):
-        done = subprocess.run([self.berth, "key", "create", "--data", self.data, name],
+        done = subprocess.run([self.berth, "key", "create", *self.place(), name],
                               check=True, capture_output=True, text=True)
         return done.stdout.strip()
 
@@ -74,7 +79,7 @@ class Server:
         """Ends the server and all it ran. May be called again."""
         if not self.data.exists():
             return
-        done = subprocess.run([self.berth, "stop", "--data", self.data, "--end-sessions"],
+        done = subprocess.run([self.berth, "stop", *self.place(), "--end-sessions"],
                               capture_output=True, text=True)
         if self.process.poll() is None:
             self.process.wait(timeout=30)
