@@ -72,8 +72,11 @@ async fn carry(client: UnixStream, first: &[u8], server: TcpStream) -> io::Resul
         }
         match copied {
             Ok(_) => to_server.shutdown().await,
-            // The server takes no more. What it said before, the reason perhaps, still has to arrive.
-            Err(_) => Ok(()),
+            // The server takes no more. What it said before, the reason perhaps, still has to arrive, so the client must
+            // not fail at what it goes on sending.
+            Err(_) => tokio::io::copy_buf(&mut from_client, &mut tokio::io::sink())
+                .await
+                .map(drop),
         }
     };
     let down = async {
