@@ -118,11 +118,11 @@ def wrk(url, connections, method="GET", body="", headers=None):
         script.flush()
         done = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency", "-s", script.name, url],
                               check=True, capture_output=True, text=True).stdout
-    assert "Non-2xx" not in done and "Socket errors" not in done, done
+    assert "Non-2xx" not in done and "Socket errors" not in done and "50%" in done, done
 
     def time_of(percent):
-        value, unit = re.search(rf"{percent}%\s+([\d.]+)(us|ms|s)\n", done).groups()
-        return float(value) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
+        value, unit = re.search(rf"{percent}%\s+([\d.]+)(us|ms|s|m)\n", done).groups()
+        return float(value) * {"us": 0.001, "ms": 1, "s": 1000, "m": 60000}[unit]
 
     return float(re.search(r"Requests/sec:\s+([\d.]+)", done).group(1)), time_of(50), time_of(99)
 
@@ -191,11 +191,17 @@ def restart_gap(server, session):
     return gaps
 
 
-def runc_exec(server, session):
+def runc_exec(session):
     """Times of `runc exec` of the same no-op in the same sandbox."""
-    root = next(pathlib.Path("/run/berth").glob(f"*/runtime/{session['resourceId']}")).parent
-    command = ["runc", "--root", root, "exec", session["resourceId"], "sh", "-c", "true"]
-    return [timed(lambda: subprocess.run(command, check=True, capture_output=True))[0] for _ in range(30)]
+    state = next(pathlib.Path("/run/berth").glob(f"*/runtime/{session['resourceId']}/state.json"))
+    # runc begins where it was told that the root is, which only the server's own mount namespace has.
+    root = pathlib.Path(json.loads(state.read_text())["config"]["rootfs"])
+    root.mkdir()
+    try:
+        command = ["runc", "--root", state.parent.parent, "exec", session["resourceId"], "sh", "-c", "true"]
+        return [timed(lambda: subprocess.run(command, check=True, capture_output=True))[0] for _ in range(30)]
+    finally:
+        root.rmdir()
 
 
 def cgroup_memory_mib(session):
@@ -212,7 +218,7 @@ def main():
     server = Server()
     figures["loads"]["SQLite"] = loads(server)
     session = server.create()
-    figures["runc exec"] = runc_exec(server, session)
+    figures["runc exec"] = runc_exec(session)
     figures["restart gap"] = restart_gap(server, session)
     server.release(session)
     run_sql = lambda text: sqlite3.connect(server.data / "berth.db", isolation_level=None).executescript(text)  # noqa: E731
