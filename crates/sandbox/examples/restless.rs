@@ -26,6 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         guest_binary,
         hostname,
         limits,
+        priority: berth_sandbox::Priority::Normal,
         environment: vec![],
     };
     for number in 0u64.. {

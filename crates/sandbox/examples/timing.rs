@@ -30,6 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         guest_binary,
         hostname: "box".into(),
         limits: Limits::default(),
+        priority: berth_sandbox::Priority::Normal,
         environment: vec![],
     };
 

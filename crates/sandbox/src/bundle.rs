@@ -340,6 +340,7 @@ mod tests {
                 pids: 64,
                 ..Limits::default()
             },
+            priority: crate::Priority::Normal,
             environment: vec![("BERTH_USER".into(), "user".into())],
         };
         let placement = Placement {

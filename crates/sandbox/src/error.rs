@@ -112,12 +112,14 @@ pub enum StepError {
         detail: String,
     },
     /// A program did not end in time and was killed.
-    #[error("`{program}` did not end within {} s and was killed", .limit.as_secs())]
+    #[error("`{program}` did not end within {} s and was killed: {detail}", .limit.as_secs())]
     TimedOut {
         /// The program and its operation.
         program: String,
         /// How long it was given.
         limit: Duration,
+        /// What it had said until then, shortened.
+        detail: String,
     },
     /// A netlink request was refused.
     #[error("could not {step} of `{interface}`")]

@@ -14,7 +14,7 @@
 //! | root: read-only erofs layers under the disk, ids shifted by the kernel | `root::layers`, `root::overlay` |
 //! | bundle: namespaces, capabilities, seccomp, limits | `bundle`, `seccomp` |
 //! | network: one veth pair; one nftables table and one DNS forwarder for the server | `network` |
-//! | processes: limits, kill, freeze | `cgroup`, `runtime` |
+//! | processes: limits, priority, kill, freeze | `cgroup`, `runtime` |
 //! | the guest's output | `guest_log` |
 //!
 //! Invariants:
@@ -23,6 +23,8 @@
 //! - Nothing is mounted on the host: mounts live in the namespaces of the server and of the sandboxes, and go with them.
 //! - Sandboxes outlive the server. What a later server needs to adopt or end one is in the sandbox's folder before the
 //!   sandbox runs, so a server that dies between any two steps leaves nothing that [`Sandboxes::destroy`] cannot end.
+//! - Every wait for something outside this process has a limit, ends what it waited for, and says what that was. A runtime
+//!   that hangs holds up its own sandbox and no other, and one that no longer works keeps nothing from being removed.
 //!
 //! Start reading at [`Sandboxes`], then `local::launch`.
 
@@ -49,7 +51,7 @@ pub use id::{InvalidId, SandboxId};
 pub use local::{Config, Local};
 pub use network::{AddressBlock, InvalidBlock};
 pub use sandbox::{Ending, GuestAddress, Running, Sandbox};
-pub use spec::{Limits, Spec};
+pub use spec::{Limits, Priority, Spec};
 
 /// Something that can run sandboxes.
 ///

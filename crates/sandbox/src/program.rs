@@ -2,16 +2,21 @@
 
 use std::{
     ffi::OsStr,
+    fs::File,
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
-    os::fd::AsFd,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::process::CommandExt as _,
+    },
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus},
+    thread,
     time::{Duration, Instant},
 };
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, PidfdFlags, pidfd_open},
+    process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid},
 };
 
 use crate::{StepError, sys::child};
@@ -19,8 +24,12 @@ use crate::{StepError, sys::child};
 /// Where Debian keeps the programs of the administrator; not in every caller's `PATH`.
 const SYSTEM_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// What is kept of a program's output.
+/// What is kept of a program's output, and what is read of it.
 const MAX_DETAIL: usize = 2000;
+const MAX_TAIL: u64 = 64 * 1024;
+
+/// How long a killed program may take to end.
+const KILL_LIMIT: Duration = Duration::from_secs(2);
 
 /// Finds a program by name in `PATH` and the administrator's folders, or takes a path as it is.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
@@ -47,70 +56,61 @@ pub(crate) fn run(
     limit: Duration,
 ) -> Result<String, StepError> {
     let mut command = command;
-    // Files and not pipes: a program that prints much cannot block, and nothing has to be read while it runs.
-    let scratch = StepError::system("make a temporary file");
-    let output = (|| {
-        let mut given = tempfile::tempfile()?;
-        given.write_all(input.unwrap_or_default().as_bytes())?;
-        given.seek(SeekFrom::Start(0))?;
-        let said = tempfile::tempfile()?;
+    let said = scratch(b"").and_then(|said| {
         command
-            .stdin(given)
+            .stdin(scratch(input.unwrap_or_default().as_bytes())?)
             .stdout(said.try_clone()?)
             .stderr(said.try_clone()?);
-        Ok::<_, io::Error>(said)
-    })()
-    .map_err(scratch)?;
-    let status = spawn_and_wait(&mut command, operation, limit)?;
-    let detail = tail(output).unwrap_or_default();
-    if status.success() {
-        Ok(detail)
-    } else {
-        Err(failed(&command, operation, status, detail))
-    }
+        Ok(said)
+    });
+    let said = said.map_err(StepError::system("make a temporary file"))?;
+    let words = || tail(&said).map(|bytes| last_words(&bytes)).unwrap_or_default();
+    finish(&mut command, operation, limit, words)?;
+    Ok(words())
 }
 
-/// Starts a command, waits for its end, and kills it when it takes too long. It also ends with the calling thread.
-pub(crate) fn spawn_and_wait(
+/// A file that has no name. Files and not pipes: a program that prints much cannot block, and nothing has to be read while
+/// it runs.
+pub(crate) fn scratch(content: &[u8]) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(content)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(file)
+}
+
+/// Runs a command until it succeeds. If it fails or takes too long, it is killed with all that it started in its process
+/// group, and the error has the words that `said` finds. It also ends with the calling thread.
+pub(crate) fn finish(
     command: &mut Command,
     operation: &str,
     limit: Duration,
-) -> Result<ExitStatus, StepError> {
+    said: impl FnOnce() -> String,
+) -> Result<(), StepError> {
     child::end_with_this_thread(command);
+    command.process_group(0);
     let program = described(command.get_program(), operation);
-    let mut process = match command.spawn() {
+    let process = match command.spawn() {
         Ok(process) => process,
         Err(source) => return Err(StepError::Spawn { program, source }),
     };
-    match wait(&mut process, limit) {
-        Ok(Some(status)) => Ok(status),
-        Ok(None) => {
-            let _ = process.kill();
-            let _ = process.wait();
-            Err(StepError::TimedOut { program, limit })
-        }
-        Err(source) => {
-            let _ = process.kill();
-            let _ = process.wait();
-            Err(StepError::System {
-                step: "wait for a program",
-                source,
-            })
-        }
+    let status = wait(process, limit).map_err(StepError::system("wait for a program"))?;
+    if status.is_some_and(|status| status.success()) {
+        return Ok(());
     }
-}
-
-/// The error of a program that ended with a failure.
-pub(crate) fn failed(command: &Command, operation: &str, status: ExitStatus, detail: String) -> StepError {
-    StepError::Failed {
-        program: described(command.get_program(), operation),
-        status: status.to_string(),
-        detail: if detail.is_empty() {
-            "it said nothing".into()
-        } else {
-            detail
+    let detail = Some(said()).filter(|said| !said.is_empty());
+    let detail = detail.unwrap_or_else(|| "it said nothing".into());
+    Err(match status {
+        Some(status) => StepError::Failed {
+            program,
+            status: status.to_string(),
+            detail,
         },
-    }
+        None => StepError::TimedOut {
+            program,
+            limit,
+            detail,
+        },
+    })
 }
 
 fn described(program: &OsStr, operation: &str) -> String {
@@ -121,21 +121,45 @@ fn described(program: &OsStr, operation: &str) -> String {
     format!("{name} {operation}").trim_end().to_owned()
 }
 
-fn wait(process: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
-    let pidfd = pidfd_open(Pid::from_child(process), PidfdFlags::empty())?;
-    if readable_within(pidfd.as_fd(), PollFlags::IN, limit)? {
-        process.wait().map(Some)
-    } else {
-        Ok(None)
+/// How a program ended; `None` when it did not in time. Unless it succeeded, nothing of its group runs afterwards.
+fn wait(mut process: Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
+    let pid = Pid::from_child(&process);
+    let ended = pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from);
+    let ended = ended.and_then(|pidfd| {
+        if readable_within(pidfd.as_fd(), PollFlags::IN, limit)? && has_succeeded(pidfd.as_fd()) {
+            return Ok(Some(true));
+        }
+        // It has not been collected yet, so the number is still that of its own group.
+        let ended = readable_within(pidfd.as_fd(), PollFlags::IN, Duration::ZERO)?;
+        let _ = kill_process_group(pid, Signal::KILL);
+        Ok(readable_within(pidfd.as_fd(), PollFlags::IN, KILL_LIMIT)?.then_some(ended))
+    });
+    match ended {
+        Ok(Some(ended)) => Ok(Some(process.wait()?).filter(|_| ended)),
+        // It hangs in the kernel, where nothing can end it; whoever waits for it must not hang as well.
+        Ok(None) => {
+            thread::spawn(move || process.wait());
+            Ok(None)
+        }
+        Err(error) => {
+            let _ = kill_process_group(pid, Signal::KILL);
+            process.wait()?;
+            Err(error)
+        }
     }
 }
 
+/// Whether an ended program succeeded, without collecting it.
+fn has_succeeded(pidfd: BorrowedFd<'_>) -> bool {
+    waitid(
+        WaitId::PidFd(pidfd),
+        WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
+    )
+    .is_ok_and(|status| status.is_some_and(|status| status.exit_status() == Some(0)))
+}
+
 /// Waits until one of `events` happens on a descriptor; false when the time is over.
-pub(crate) fn readable_within(
-    fd: std::os::fd::BorrowedFd<'_>,
-    events: PollFlags,
-    limit: Duration,
-) -> io::Result<bool> {
+pub(crate) fn readable_within(fd: BorrowedFd<'_>, events: PollFlags, limit: Duration) -> io::Result<bool> {
     let end = Instant::now() + limit;
     loop {
         let left = end.saturating_duration_since(Instant::now());
@@ -149,27 +173,24 @@ pub(crate) fn readable_within(
     }
 }
 
-/// The end of a file as one line of text.
-pub(crate) fn tail(mut file: std::fs::File) -> io::Result<String> {
+/// The last bytes of a file.
+pub(crate) fn tail(mut file: &File) -> io::Result<Vec<u8>> {
     let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(MAX_DETAIL as u64)))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(MAX_TAIL)))?;
     let mut bytes = Vec::new();
-    file.take(MAX_DETAIL as u64).read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
+    file.take(MAX_TAIL).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The end of what a program printed as one line of text.
+pub(crate) fn last_words(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(MAX_DETAIL)..]);
     let lines: Vec<&str> = text
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .collect();
-    Ok(lines.join("; ").chars().filter(|c| !c.is_control()).collect())
-}
-
-/// No standard streams: for programs whose messages come another way.
-pub(crate) fn without_streams(command: &mut Command) -> &mut Command {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
+    lines.join("; ").chars().filter(|c| !c.is_control()).collect()
 }
 
 #[cfg(test)]
@@ -177,6 +198,7 @@ mod tests {
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(30);
+    const SHORT: Duration = Duration::from_secs(1);
 
     fn shell(script: &str) -> Command {
         let mut command = command("sh");
@@ -203,8 +225,40 @@ mod tests {
 
     #[test]
     fn a_program_that_hangs_is_killed() {
-        let error = run(shell("exec sleep 1000"), "-c", None, Duration::from_millis(50)).unwrap_err();
-        assert!(matches!(error, StepError::TimedOut { .. }), "{error}");
+        let error = run(shell("echo busy; exec sleep 1000"), "-c", None, SHORT).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`sh -c` did not end within 1 s and was killed: busy"
+        );
+    }
+
+    /// A shell script as a runtime: what it started must not go on.
+    #[test]
+    fn what_a_failed_program_started_is_killed_with_it() {
+        for end in ["wait", "exit 3", "kill -9 $$"] {
+            let mut file = scratch(b"").unwrap();
+            let mut script = shell(&format!("sleep 1000 & echo $! >&3; {end}"));
+            child::pass_as_fd_3(&mut script, file.try_clone().unwrap().into());
+            run(script, "-c", None, SHORT).unwrap_err();
+            let mut pid = String::new();
+            file.seek(SeekFrom::Start(0)).unwrap();
+            file.read_to_string(&mut pid).unwrap();
+            let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+            // Gone, or about to be collected by the machine's first process.
+            if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) {
+                assert!(
+                    readable_within(pidfd.as_fd(), PollFlags::IN, LIMIT).unwrap(),
+                    "{end}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_program_that_succeeded_started_goes_on() {
+        let said = run(shell("sleep 1000 >&- 2>&- & echo $!"), "-c", None, LIMIT).unwrap();
+        let pid = Pid::from_raw(said.parse().unwrap()).unwrap();
+        rustix::process::kill_process(pid, Signal::KILL).unwrap();
     }
 
     #[test]

@@ -2,21 +2,22 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _},
+    io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     time::Duration,
 };
 
 use serde::Deserialize;
 
-use crate::{SandboxId, StepError, program, sys::child};
+use crate::{SandboxId, StepError, guest_log, program, sys::child};
 
 /// A runtime that does not answer for so long hangs; its work takes some tens of milliseconds.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// What is read of a runtime's log.
-const MAX_LOG: u64 = 64 * 1024;
+/// What it would remove can be removed without it.
+const DELETE_LIMIT: Duration = Duration::from_secs(5);
 
 /// A runtime and the folder where it keeps its state.
 #[derive(Debug)]
@@ -51,41 +52,40 @@ impl Runtime {
             .arg(creation.bundle);
         command.arg("--pid-file").arg(creation.pid_file).arg(id.as_str());
         child::pass_as_fd_3(&mut command, creation.listener);
-        let error_output = creation
-            .output
-            .try_clone()
-            .map_err(StepError::system("copy a descriptor"))?;
-        command
-            .stdin(std::process::Stdio::null())
-            .stdout(creation.output)
-            .stderr(error_output);
-        run(command, "create", creation.log)?;
-        let pid = fs_err::read_to_string(creation.pid_file)
-            .map_err(StepError::path("read the process number from", creation.pid_file))?;
-        pid.trim().parse().map_err(|_| StepError::Unexpected {
-            what: "the process number that the runtime wrote",
-            got: format!("{pid:?}"),
-            expected: "it must be a number",
-        })
+        let output = creation.output;
+        set_output(&mut command, &output).map_err(StepError::system("copy a descriptor"))?;
+        run(command, "create", LIMIT, creation.log, || {
+            guest_log::unread(&output)
+        })?;
+        guest_log::unblock(&output).map_err(StepError::system("set up the output of the guest"))?;
+        let pid = match fs_err::read_to_string(creation.pid_file) {
+            Ok(pid) => pid,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(wrong_number("missing".into()));
+            }
+            Err(error) => {
+                return Err(StepError::path("read the process number from", creation.pid_file)(error));
+            }
+        };
+        let shown = || format!("{:?}", pid.chars().take(40).collect::<String>());
+        pid.trim().parse().map_err(|_| wrong_number(shown()))
     }
 
     /// Lets the first process run.
     pub(crate) fn start(&self, id: &SandboxId, log: &Path) -> Result<(), StepError> {
         let mut command = self.command(log);
         command.arg("start").arg(id.as_str());
-        program::without_streams(&mut command);
-        run(command, "start", log)
+        run_alone(command, "start", LIMIT, log)
     }
 
     /// Kills what is left of a container and removes it, its cgroups included. Also when it does not exist.
     pub(crate) fn delete(&self, id: &SandboxId, log: &Path) -> Result<(), StepError> {
         let mut command = self.command(log);
         command.args(["delete", "--force"]).arg(id.as_str());
-        program::without_streams(&mut command);
-        run(command, "delete", log)
+        run_alone(command, "delete", DELETE_LIMIT, log)
     }
 
-    fn command(&self, log: &Path) -> std::process::Command {
+    fn command(&self, log: &Path) -> Command {
         let mut command = program::command(&self.program);
         command
             .arg("--root")
@@ -97,20 +97,44 @@ impl Runtime {
     }
 }
 
-fn run(mut command: std::process::Command, operation: &str, log: &Path) -> Result<(), StepError> {
-    let status = program::spawn_and_wait(&mut command, operation, LIMIT)?;
-    if status.success() {
-        return Ok(());
+/// The error of a runtime that says it made a container and gives a number that cannot be.
+pub(crate) fn wrong_number(got: String) -> StepError {
+    StepError::Unexpected {
+        what: "the process number that the runtime wrote",
+        got,
+        expected: "it must be the number of a process in the sandbox's cgroup, since the runtime ended as if it had made one",
     }
-    let detail = errors_in(log).unwrap_or_default();
-    Err(program::failed(&command, operation, status, detail))
 }
 
-/// The messages of the errors in a runtime's log.
-fn errors_in(log: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(log)?.take(MAX_LOG).read_to_string(&mut text)?;
-    Ok(messages(&text))
+fn set_output(command: &mut Command, output: &File) -> io::Result<()> {
+    command
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output.try_clone()?);
+    Ok(())
+}
+
+/// Runs an operation whose output no guest inherits.
+fn run_alone(mut command: Command, operation: &str, limit: Duration, log: &Path) -> Result<(), StepError> {
+    let output = program::scratch(b"").map_err(StepError::system("make a temporary file"))?;
+    set_output(&mut command, &output).map_err(StepError::system("copy a descriptor"))?;
+    let said = || program::last_words(&program::tail(&output).unwrap_or_default());
+    run(command, operation, limit, log, said)
+}
+
+/// Runs an operation. A failure is told in the words of the runtime's log, or else in those of its output.
+fn run(
+    mut command: Command,
+    operation: &str,
+    limit: Duration,
+    log: &Path,
+    said: impl FnOnce() -> String,
+) -> Result<(), StepError> {
+    program::finish(&mut command, operation, limit, || {
+        let logged = File::open(log).and_then(|log| program::tail(&log));
+        let logged = messages(&String::from_utf8_lossy(&logged.unwrap_or_default()));
+        if logged.is_empty() { said() } else { logged }
+    })
 }
 
 /// The last errors of a log in JSON lines.

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 
-use crate::{SandboxError, SandboxId};
+use crate::{Priority, SandboxError, SandboxId};
 
 /// Where a guest listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,11 +34,16 @@ pub trait Running: Send + Sync {
     /// Waits until the first process has ended. Any number of tasks may wait; later calls return at once.
     async fn ended(&self) -> Ending;
 
-    /// The guest's last lines of output, oldest first. They come from the session: show them, do not trust them.
+    /// The guest's last lines of output, oldest first: a bounded number of them, and no character in them acts on a
+    /// terminal. They come from the session: show them, do not trust them. There until the sandbox is destroyed, of an
+    /// adopted one from the moment that its last server stopped reading.
     fn log_tail(&self) -> Vec<String>;
 
-    /// The most memory that the sandbox has used at once, in bytes.
+    /// The most memory that the sandbox has used at once, in bytes. Known until it is destroyed.
     async fn memory_peak(&self) -> Result<u64, SandboxError>;
+
+    /// Sets its share of the processor beside other sandboxes. Cheap: a creation waits for it.
+    async fn set_priority(&self, priority: Priority) -> Result<(), SandboxError>;
 
     /// Stops all processes without ending them.
     async fn freeze(&self) -> Result<(), SandboxError>;
@@ -84,6 +89,11 @@ impl Sandbox {
     /// See [`Running::memory_peak`].
     pub async fn memory_peak(&self) -> Result<u64, SandboxError> {
         self.running.memory_peak().await
+    }
+
+    /// See [`Running::set_priority`].
+    pub async fn set_priority(&self, priority: Priority) -> Result<(), SandboxError> {
+        self.running.set_priority(priority).await
     }
 
     /// See [`Running::freeze`].

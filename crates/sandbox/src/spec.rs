@@ -21,8 +21,20 @@ pub struct Spec {
     pub hostname: String,
     /// What the sandbox may use.
     pub limits: Limits,
+    /// How it starts out beside the others; [`crate::Sandbox::set_priority`] changes it.
+    pub priority: Priority,
     /// Environment of the first process, besides `PATH`, `HOME`, `LANG` and `container`, which are set here.
     pub environment: Vec<(String, String)>,
+}
+
+/// A sandbox's share of the processor while others want it too. What nobody else wants, any may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Priority {
+    /// A tenth of what a normal one gets: for work that nobody waits for.
+    Low,
+    /// The same as every other sandbox.
+    #[default]
+    Normal,
 }
 
 /// What a sandbox may use of the machine.
@@ -150,6 +162,7 @@ mod tests {
             guest_binary: "/usr/lib/berth/berth-guest".into(),
             hostname: "session".into(),
             limits: Limits::default(),
+            priority: Priority::Normal,
             environment: vec![("BERTH_USER".into(), "user".into())],
         }
     }

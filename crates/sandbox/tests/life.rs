@@ -196,9 +196,8 @@ async fn a_runtime_that_is_missing_is_named() {
         "{}",
         chain(&error)
     );
-    // Removal could not use it either, and says so; with the runtime back, the rest goes.
-    let mut server = server;
-    server.use_runtime("runc").await;
+    // Removal does without it.
+    assert!(server.local().list().await.unwrap().is_empty());
     server.close().await;
 }
 
@@ -325,6 +324,44 @@ async fn what_the_guest_prints_is_kept() {
         }
     })
     .await;
+    server.close().await;
+}
+
+/// What people look at when a session has died: the last words, and whether its memory was full.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ended_sandbox_tells_its_last_words_and_memory_until_it_is_destroyed() {
+    let mut server = Server::start().await;
+    let first = server.create("one").await;
+    ask(&first, json!({ "print": "of the first server" })).await;
+    let lived = first.memory_peak().await.unwrap();
+    assert!(lived > 0);
+    drop(first);
+    server.restart().await;
+    let sandbox = server.local().adopt(&id("one")).await.unwrap().unwrap();
+    assert!(sandbox.memory_peak().await.unwrap() >= lived);
+    ask(&sandbox, json!({ "print": "last words \u{1b}[2J" })).await;
+    try_ask(&sandbox, json!({ "exit": 7 })).await.unwrap_err();
+    sandbox.ended().await;
+    // At once: what the guest printed before its end is there when its end is.
+    let tail = sandbox.log_tail();
+    assert_eq!(tail.last().unwrap(), "last words \u{fffd}[2J", "{tail:?}");
+    assert!(sandbox.memory_peak().await.unwrap() >= lived);
+    server.local().destroy(sandbox.id()).await.unwrap();
+    assert_eq!(sandbox.log_tail(), tail);
+    let error = sandbox.memory_peak().await.unwrap_err();
+    assert!(chain(&error).contains("could not read"), "{}", chain(&error));
+    server.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_prints_while_no_server_reads_is_not_stopped() {
+    let mut server = Server::start().await;
+    let sandbox = server.create("one").await;
+    // Its own output, whatever the runtime did with it before.
+    let flags = shell(&sandbox, "grep flags: /proc/1/fdinfo/1").await;
+    let flags = i32::from_str_radix(flags.trim_start_matches("flags:").trim(), 8).unwrap();
+    assert_ne!(flags & libc::O_NONBLOCK, 0, "{flags:o}");
+    server.restart().await;
     server.close().await;
 }
 

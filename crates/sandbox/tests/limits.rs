@@ -4,7 +4,7 @@
 
 mod support;
 
-use berth_sandbox::Ending;
+use berth_sandbox::{Ending, Priority, Sandboxes as _};
 use serde_json::json;
 use support::*;
 
@@ -64,6 +64,30 @@ async fn processor_time_is_limited() {
         .unwrap();
     assert!(limit.starts_with("25000"), "{limit}");
     assert_eq!(shell(&sandbox, "echo alive").await, "alive");
+    server.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_low_priority_can_be_raised() {
+    let server = Server::start().await;
+    let mut spec = spec();
+    spec.priority = Priority::Low;
+    let low = server.create_from("low", &spec).await;
+    let normal = server.create("normal").await;
+    let weight = |name: &str| {
+        let v1 = format!("/sys/fs/cgroup/cpu/berth-{}/{name}/cpu.shares", server.tag());
+        let v2 = format!("/sys/fs/cgroup/berth-{}/{name}/cpu.weight", server.tag());
+        let weight = fs_err::read_to_string(v1).or_else(|_| fs_err::read_to_string(v2));
+        weight.unwrap().trim().parse::<u64>().unwrap()
+    };
+    assert_eq!(weight("low"), weight("normal") / 10);
+    low.set_priority(Priority::Normal).await.unwrap();
+    assert_eq!(weight("low"), weight("normal"));
+    normal.set_priority(Priority::Low).await.unwrap();
+    assert_eq!(weight("normal"), weight("low") / 10);
+    assert_eq!(shell(&normal, "echo alive").await, "alive");
+    server.local().destroy(low.id()).await.unwrap();
+    assert!(low.set_priority(Priority::Normal).await.is_err());
     server.close().await;
 }
 

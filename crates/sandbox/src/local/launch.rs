@@ -13,7 +13,7 @@ use std::{
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::{
-    SandboxId, Spec, StepError,
+    Priority, SandboxId, Spec, StepError,
     bundle::{self, Placement},
     guest_log,
     local::{
@@ -24,7 +24,7 @@ use crate::{
     },
     network::link::Link,
     root::overlay::{self, Parts},
-    runtime::Creation,
+    runtime::{self, Creation},
 };
 
 /// Makes the sandbox and returns its first process. Blocks, and leaves the thread in other namespaces.
@@ -77,6 +77,14 @@ pub(super) fn launch(server: &Server, id: &SandboxId, spec: &Spec) -> Result<Own
         output,
     };
     let pid = server.runtime.create(id, creation)?;
+    let cgroup = server.cgroups.of(id);
+    // Before anything is done to a process and its network by this number.
+    if !cgroup.holds(pid) {
+        return Err(runtime::wrong_number(pid.to_string()));
+    }
+    if spec.priority != Priority::Normal {
+        cgroup.set_priority(spec.priority)?;
+    }
     let process = Pid::from_raw(pid).ok_or(rustix::io::Errno::SRCH);
     let process = process
         .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))

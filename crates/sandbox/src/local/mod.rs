@@ -16,11 +16,10 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use async_trait::async_trait;
-use rustix::fs::{FlockOperation, flock};
 use tokio::sync::{OwnedMutexGuard, RwLock, Semaphore, oneshot};
 
 use crate::{
@@ -36,7 +35,7 @@ use crate::{
 };
 
 use self::{
-    places::{Places, make_folder, remove_tree},
+    places::{Places, lock_within, make_folder, remove_tree},
     record::Record,
     registry::Registry,
     running::LocalSandbox,
@@ -189,7 +188,8 @@ impl Server {
         let run = canonical(&config.run_dir)?;
         let own = Places::server(&state);
         make_folder(&own, 0o700)?;
-        let lock = lock(&own.join("lock"), &state)?;
+        let lock = lock_within(&own.join("lock"), LOCK_LIMIT)?;
+        let lock = lock.ok_or_else(|| StepError::InUse(state.clone()))?;
 
         let block = config.address_block;
         let registry = Registry::open(run.clone(), state.clone(), block.capacity())?;
@@ -373,26 +373,6 @@ fn remove_server(run: &Path, tag: &str, block: AddressBlock) -> Result<(), StepE
 
 fn canonical(path: &Path) -> Result<PathBuf, StepError> {
     fs_err::canonicalize(path).map_err(StepError::path("resolve", path))
-}
-
-fn lock(path: &Path, state: &Path) -> Result<File, StepError> {
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .map_err(StepError::path("open", path))?;
-    let end = Instant::now() + LOCK_LIMIT;
-    loop {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(file),
-            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < end => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StepError::InUse(state.into())),
-            Err(error) => return Err(StepError::path("lock", path)(error)),
-        }
-    }
 }
 
 fn is_tag(text: &str) -> bool {

@@ -1,11 +1,14 @@
 //! Where things of this server and of its sandboxes are on the host. No session can write to any of it.
 
 use std::{
-    fs::Permissions,
+    fs::{File, Permissions},
     io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
+
+use rustix::fs::{FlockOperation, flock};
 
 use crate::{SandboxId, StepError};
 
@@ -121,6 +124,27 @@ pub(crate) fn make_folder(path: &Path, mode: u32) -> Result<(), StepError> {
     fs_err::create_dir_all(path).map_err(StepError::path("make", path))?;
     fs_err::set_permissions(path, Permissions::from_mode(mode))
         .map_err(StepError::path("set the mode of", path))
+}
+
+/// Takes the lock of a file, which is made if need be. `None` when somebody else holds it for as long as `limit`.
+pub(crate) fn lock_within(path: &Path, limit: Duration) -> Result<Option<File>, StepError> {
+    const PAUSE: Duration = Duration::from_millis(5);
+
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(StepError::path("open", path))?;
+    let end = Instant::now() + limit;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < end => std::thread::sleep(PAUSE),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(StepError::path("lock", path)(error)),
+        }
+    }
 }
 
 /// Removes a folder with all in it, if it is there. Symbolic links in it are removed, not followed.

@@ -8,13 +8,16 @@ use std::{
     fs::File,
     io::{self, Write as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{SandboxId, StepError, local::places::make_folder};
+use crate::{
+    SandboxId, StepError,
+    local::places::{lock_within, make_folder},
+};
 
 /// First id of the first range. Above what user databases and other container tools hand out.
 const FIRST_ID: u32 = 0x1000_0000;
@@ -24,6 +27,9 @@ const IDS: u32 = 65_536;
 
 /// Ranges that end below 2^31: some programs take ids for signed numbers.
 const MAX_SLOTS: u32 = 0x7000;
+
+/// How long other servers may hold the lock; each needs it for less than a millisecond.
+const LOCK_LIMIT: Duration = Duration::from_secs(10);
 
 /// Range of ids of a number: the first and how many.
 pub(crate) fn ids(slot: u16) -> (u32, u32) {
@@ -278,14 +284,10 @@ impl Registry {
     /// Held for a few short calls on small files.
     fn lock(&self) -> Result<File, StepError> {
         let path = self.folder.join("lock");
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(StepError::path("open", &path))?;
-        flock(&file, FlockOperation::LockExclusive).map_err(StepError::path("lock", path))?;
-        Ok(file)
+        lock_within(&path, LOCK_LIMIT)?.ok_or_else(|| {
+            let late = "another server of this machine holds it and does not go on";
+            StepError::path("lock", path)(io::Error::new(io::ErrorKind::TimedOut, late))
+        })
     }
 }
 

@@ -24,8 +24,12 @@ pub(super) fn remove(server: &Server, id: &SandboxId) -> Failures {
     // it, it has to be there again before the rest goes.
     failures.note(make_folder(&places.folder, 0o700));
     failures.note(cgroup.kill());
-    failures.note(server.runtime.delete(id, &places.runtime_log()));
-    // A runtime that was killed while it made the container may have left a folder that it does not know any more.
+    if let Err(error) = server.runtime.delete(id, &places.runtime_log()) {
+        // All that it would have removed is removed below. One that fails or hangs must not keep a sandbox for ever.
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(sandbox.id = %id, error, "the runtime did not delete sandbox `{id}`; removing it without");
+    }
+    // Also of a runtime that was killed while it made the container, and does not know it any more.
     failures.note(remove_tree(&server.places.runtime().join(id.as_str())));
     failures.note(cgroup.remove());
     failures.note(remove_file(&places.socket));

@@ -14,11 +14,8 @@ use tokio::{io::unix::AsyncFd, sync::watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    Ending, Running, SandboxError, SandboxId, StepError,
-    cgroup::Cgroups,
-    guest_log::{self, GuestLog},
-    local::places::SandboxPlaces,
-    sys::pidfd,
+    Ending, Priority, Running, SandboxError, SandboxId, StepError, cgroup::Cgroups, guest_log::GuestLog,
+    local::places::SandboxPlaces, sys::pidfd,
 };
 
 /// How long the parent of the first process, normally the machine's first process, may take to collect it.
@@ -30,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub(crate) struct LocalSandbox {
     id: SandboxId,
     cgroups: Cgroups,
-    log: GuestLog,
+    log: Arc<GuestLog>,
     ending: watch::Receiver<Option<Ending>>,
     destroying: Arc<AtomicBool>,
     _watcher: AbortOnDropHandle<()>,
@@ -46,13 +43,13 @@ impl LocalSandbox {
         cgroups: &Cgroups,
     ) -> Result<Arc<Self>, StepError> {
         let output = places.output();
-        let receiver =
-            guest_log::open(&output).map_err(StepError::path("open the output of the guest", output))?;
+        let log =
+            GuestLog::open(id, &output).map_err(StepError::path("open the output of the guest", output))?;
         let process = pidfd::watch(process).map_err(StepError::system("watch the first process"))?;
-        let log = GuestLog::default();
+        let log = Arc::new(log);
         let destroying = Arc::new(AtomicBool::new(false));
         let (sender, ending) = watch::channel(None);
-        let reader = guest_log::follow(id.clone(), receiver, log.clone());
+        let reader = Arc::clone(&log).follow();
         let watcher = {
             let (id, cgroups, destroying) = (id.clone(), cgroups.clone(), destroying.clone());
             async move {
@@ -105,10 +102,15 @@ impl Running for LocalSandbox {
         self.log.tail()
     }
 
-    // The files behind these three are in the kernel's memory: reading or writing one takes microseconds.
+    // The files behind these are in the kernel's memory: reading or writing one takes microseconds.
 
     async fn memory_peak(&self) -> Result<u64, SandboxError> {
         self.cgroups.of(&self.id).memory_peak().map_err(self.failed())
+    }
+
+    async fn set_priority(&self, priority: Priority) -> Result<(), SandboxError> {
+        let cgroup = self.cgroups.of(&self.id);
+        cgroup.set_priority(priority).map_err(self.failed())
     }
 
     async fn freeze(&self) -> Result<(), SandboxError> {

@@ -7,6 +7,7 @@
 
 use std::{
     fs::File,
+    io,
     net::{IpAddr, Ipv4Addr},
     os::fd::AsFd as _,
     thread,
@@ -25,6 +26,9 @@ const INNER: &str = "eth0";
 /// How long the kernel may take to notice that a link is up; it allows itself a second.
 const CARRIER_LIMIT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_micros(200);
+
+/// How long the kernel may take to answer a few requests; it needs some tenths of a millisecond.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// What one link is made of.
 #[derive(Debug, Clone)]
@@ -197,11 +201,14 @@ impl Link {
 fn in_runtime<T>(work: impl AsyncFnOnce(Handle) -> Result<T, StepError>) -> Result<T, StepError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
+        .enable_time()
         .build()
         .map_err(StepError::system("start a netlink runtime"))?;
     runtime.block_on(async {
         let (connection, handle, _) = new_connection().map_err(StepError::system("open a netlink socket"))?;
         tokio::spawn(connection);
-        work(handle).await
+        let late = io::Error::new(io::ErrorKind::TimedOut, "the kernel did not answer in time");
+        let worked = tokio::time::timeout(ANSWER_LIMIT, work(handle)).await;
+        worked.unwrap_or_else(|_| Err(StepError::system("set up the network link")(late)))
     })
 }

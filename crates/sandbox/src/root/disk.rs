@@ -17,8 +17,8 @@ use rustix::{
 
 use crate::{Limits, StepError, program};
 
-/// Formatting takes some tens of milliseconds; a slow disk is given time.
-const FORMAT_LIMIT: Duration = Duration::from_secs(60);
+/// Formatting takes some tens of milliseconds; a slow disk is given time. Whoever asked for a sandbox waits for it.
+const FORMAT_LIMIT: Duration = Duration::from_secs(20);
 
 /// Size of the journal in MiB: enough for a small file system, and a bound on what it adds to the host's file.
 const JOURNAL_MIB: u64 = 16;

@@ -12,7 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use berth_sandbox::{Config, GuestAddress, Limits, Local, Sandbox, SandboxId, Sandboxes as _, Spec};
+use berth_sandbox::{
+    Config, GuestAddress, Limits, Local, Priority, Sandbox, SandboxId, Sandboxes as _, Spec,
+};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
@@ -120,6 +122,7 @@ pub fn spec() -> Spec {
             disk_bytes: 128 << 20,
             inodes: 4096,
         },
+        priority: Priority::Normal,
         environment: vec![("BERTH_TEST".into(), "yes".into())],
     }
 }
@@ -170,12 +173,6 @@ impl Server {
                 .await
                 .unwrap_or_else(|error| panic!("{}", chain(&error))),
         );
-    }
-
-    /// Restarts the server with another runtime.
-    pub async fn use_runtime(&mut self, runtime: &str) {
-        self.config.runtime = runtime.into();
-        self.restart().await;
     }
 
     pub async fn create(&self, name: &str) -> Sandbox {

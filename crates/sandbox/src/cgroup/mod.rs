@@ -6,29 +6,18 @@
 //! | hybrid | one tree per v1 controller | the v2 tree beside them, where the runtime puts the processes as well |
 //! | v1 | one tree per v1 controller | `freezer`, and a loop of signals |
 //!
-//! The runtime makes the cgroups and sets the limits. Here they are read, frozen, killed and removed.
+//! The runtime makes the cgroups and sets the limits. Here they are read, weighed, frozen, and in [`kill`] ended.
+
+mod kill;
 
 use std::{
     collections::HashSet,
     fs::File,
-    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
-    os::fd::AsFd as _,
+    io::{self, Write as _},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
 };
 
-use rustix::{
-    event::PollFlags,
-    process::{Pid, Signal, kill_process},
-};
-
-use crate::{SandboxId, StepError, program::readable_within};
-
-/// How long killed processes may take to end. They need a few milliseconds, unless one hangs in the kernel.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
-
-/// Between two looks where the kernel cannot tell of a change.
-const PAUSE: Duration = Duration::from_millis(2);
+use crate::{Priority, SandboxId, StepError};
 
 /// Which layout a host has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,6 +197,28 @@ impl Cgroup<'_> {
         value_of(&text, "oom_kill").unwrap_or(0)
     }
 
+    /// Sets the share of the processor that the sandbox gets while others want it too.
+    pub(crate) fn set_priority(&self, priority: Priority) -> Result<(), StepError> {
+        // Normal is what the kernel gives a cgroup of which nothing is said.
+        let (path, value) = match (self.host.kind, priority) {
+            (Kind::V2, Priority::Normal) => (self.host.root.join(&self.name).join("cpu.weight"), "100"),
+            (Kind::V2, Priority::Low) => (self.host.root.join(&self.name).join("cpu.weight"), "10"),
+            (Kind::Hybrid | Kind::V1, Priority::Normal) => (self.v1_file("cpu", "cpu.shares"), "1024"),
+            (Kind::Hybrid | Kind::V1, Priority::Low) => (self.v1_file("cpu", "cpu.shares"), "102"),
+        };
+        set(&path, value).map_err(StepError::path("set the priority with", &path))
+    }
+
+    /// Whether a process is in this cgroup.
+    pub(crate) fn holds(&self, pid: i32) -> bool {
+        let list = match self.host.unified_tree() {
+            Some(tree) => tree.join(&self.name).join("cgroup.procs"),
+            None => self.v1_file("freezer", "cgroup.procs"),
+        };
+        let processes = fs_err::read_to_string(list).unwrap_or_default();
+        processes.lines().any(|line| line.parse() == Ok(pid))
+    }
+
     /// Stops (`true`) or continues all processes.
     pub(crate) fn freeze(&self, frozen: bool) -> Result<(), StepError> {
         let (path, value) = match self.host.unified_tree() {
@@ -215,44 +226,12 @@ impl Cgroup<'_> {
                 tree.join(&self.name).join("cgroup.freeze"),
                 if frozen { "1" } else { "0" },
             ),
-            None => (self.v1_freezer(), if frozen { "FROZEN" } else { "THAWED" }),
+            None => (
+                self.v1_file("freezer", "freezer.state"),
+                if frozen { "FROZEN" } else { "THAWED" },
+            ),
         };
         set(&path, value).map_err(StepError::path("freeze or thaw with", &path))
-    }
-
-    /// Kills all processes and waits until they are gone. Also when there is no such cgroup.
-    pub(crate) fn kill(&self) -> Result<(), StepError> {
-        let Some(tree) = self.host.unified_tree() else {
-            return self.kill_one_by_one(&self.v1_processes());
-        };
-        let folder = tree.join(&self.name);
-        let switch = folder.join("cgroup.kill");
-        match set(&switch, "1") {
-            Ok(()) => self.wait_until_empty(&folder),
-            // Before kernel 5.14, or no such cgroup.
-            Err(error) if is_gone(&error) => self.kill_one_by_one(&folder.join("cgroup.procs")),
-            Err(error) => Err(StepError::path("kill all processes with", switch)(error)),
-        }
-    }
-
-    /// Removes the cgroup from all trees. Its processes are gone.
-    pub(crate) fn remove(&self) -> Result<(), StepError> {
-        let end = Instant::now() + KILL_LIMIT;
-        for tree in self.host.trees()? {
-            let path = tree.join(&self.name);
-            loop {
-                match rustix::fs::rmdir(&path) {
-                    Ok(()) => break,
-                    Err(error) if is_gone(&error.into()) => break,
-                    // In v1 a cgroup stays occupied for a moment after its last process has ended.
-                    Err(error) if is_occupied(&error.into()) && Instant::now() < end => {
-                        std::thread::sleep(PAUSE);
-                    }
-                    Err(error) => return Err(StepError::path("remove the cgroup", path)(error)),
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The cgroup exists in some tree.
@@ -262,87 +241,8 @@ impl Cgroup<'_> {
             .is_ok_and(|trees| trees.iter().any(|tree| tree.join(&self.name).exists()))
     }
 
-    fn v1_freezer(&self) -> PathBuf {
-        self.host
-            .root
-            .join("freezer")
-            .join(&self.name)
-            .join("freezer.state")
-    }
-
-    fn v1_processes(&self) -> PathBuf {
-        self.host
-            .root
-            .join("freezer")
-            .join(&self.name)
-            .join("cgroup.procs")
-    }
-
-    /// Waits for the kernel's word that no process is left in a v2 cgroup.
-    fn wait_until_empty(&self, folder: &Path) -> Result<(), StepError> {
-        let path = folder.join("cgroup.events");
-        let mut file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if is_gone(&error) => return Ok(()),
-            Err(error) => return Err(StepError::path("open", path)(error)),
-        };
-        let end = Instant::now() + KILL_LIMIT;
-        loop {
-            // Reading also arms the poll below for the next change.
-            let mut text = String::new();
-            let read = file
-                .seek(SeekFrom::Start(0))
-                .and_then(|_| file.read_to_string(&mut text));
-            match read {
-                Ok(_) if value_of(&text, "populated") == Some(0) => return Ok(()),
-                Ok(_) => {}
-                Err(error) if is_gone(&error) => return Ok(()),
-                Err(error) => return Err(StepError::path("read", path)(error)),
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(StepError::StillRunning {
-                    path: folder.into(),
-                    limit: KILL_LIMIT,
-                });
-            }
-            readable_within(file.as_fd(), PollFlags::PRI, left).map_err(StepError::path("watch", &path))?;
-        }
-    }
-
-    /// For kernels that cannot kill a cgroup at once. Frozen processes cannot start new ones between two rounds.
-    fn kill_one_by_one(&self, list: &Path) -> Result<(), StepError> {
-        let end = Instant::now() + KILL_LIMIT;
-        loop {
-            // Fails when there is no cgroup, which the next line sees as well.
-            let _ = self.freeze(true);
-            let processes = match fs_err::read_to_string(list) {
-                Ok(text) => text,
-                Err(error) if is_gone(&error) => return Ok(()),
-                Err(error) => return Err(StepError::path("read", list)(error)),
-            };
-            if processes.trim().is_empty() {
-                let _ = self.freeze(false);
-                return Ok(());
-            }
-            for pid in processes
-                .lines()
-                .filter_map(|line| line.parse().ok())
-                .filter_map(Pid::from_raw)
-            {
-                // One that has ended meanwhile is what we want.
-                let _ = kill_process(pid, Signal::KILL);
-            }
-            // A frozen process does not die.
-            let _ = self.freeze(false);
-            if Instant::now() >= end {
-                return Err(StepError::StillRunning {
-                    path: list.into(),
-                    limit: KILL_LIMIT,
-                });
-            }
-            std::thread::sleep(PAUSE);
-        }
+    fn v1_file(&self, controller: &str, file: &str) -> PathBuf {
+        self.host.root.join(controller).join(&self.name).join(file)
     }
 }
 
@@ -392,6 +292,8 @@ mod tests {
                     "low 0\noom 3\noom_kill 2\noom_group_kill 0\n",
                 );
                 write("berth-0001/one/cgroup.freeze", "0");
+                write("berth-0001/one/cgroup.procs", "7\n42\n");
+                write("berth-0001/one/cpu.weight", "");
             }
             Kind::Hybrid | Kind::V1 => {
                 for name in v1 {
@@ -405,10 +307,12 @@ mod tests {
                     "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
                 );
                 write("freezer/berth-0001/one/freezer.state", "THAWED");
-                write("freezer/berth-0001/one/cgroup.procs", "");
+                write("freezer/berth-0001/one/cgroup.procs", "42\n");
+                write("cpu,cpuacct/berth-0001/one/cpu.shares", "");
                 if kind == Kind::Hybrid {
                     write("unified/cgroup.controllers", "hugetlb");
                     write("unified/berth-0001/one/cgroup.freeze", "0");
+                    write("unified/berth-0001/one/cgroup.procs", "42\n");
                 }
             }
         }
@@ -450,6 +354,42 @@ mod tests {
             assert_eq!(fs_err::read_to_string(root.path().join(file)).unwrap(), frozen);
             cgroups.of(&id("one")).freeze(false).unwrap();
             assert_eq!(fs_err::read_to_string(root.path().join(file)).unwrap(), thawed);
+        }
+    }
+
+    #[test]
+    fn the_priority_is_a_weight_in_each_layout() {
+        let places = [
+            (Kind::V2, "berth-0001/one/cpu.weight", "10", "100"),
+            (
+                Kind::Hybrid,
+                "cpu,cpuacct/berth-0001/one/cpu.shares",
+                "102",
+                "1024",
+            ),
+            (Kind::V1, "cpu,cpuacct/berth-0001/one/cpu.shares", "102", "1024"),
+        ];
+        for (kind, file, low, normal) in places {
+            let (root, cgroups) = host(kind);
+            let read = || fs_err::read_to_string(root.path().join(file)).unwrap();
+            // The kernel takes each write as a value of its own; a plain file keeps the rest of a longer one.
+            let one = cgroups.of(&id("one"));
+            one.set_priority(Priority::Low).unwrap();
+            assert_eq!(read(), low, "{kind:?}");
+            one.set_priority(Priority::Normal).unwrap();
+            assert_eq!(read(), normal, "{kind:?}");
+            let error = cgroups.of(&id("absent")).set_priority(Priority::Low).unwrap_err();
+            assert!(error.to_string().contains("set the priority"), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_its_own_processes_are_in_a_cgroup() {
+        for kind in [Kind::V2, Kind::Hybrid, Kind::V1] {
+            let (_root, cgroups) = host(kind);
+            assert!(cgroups.of(&id("one")).holds(42), "{kind:?}");
+            assert!(!cgroups.of(&id("one")).holds(4), "{kind:?}");
+            assert!(!cgroups.of(&id("absent")).holds(42), "{kind:?}");
         }
     }
 
