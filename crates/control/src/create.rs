@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use berth_images::Image;
-use berth_sandbox::{Ending, Sandbox};
+use berth_sandbox::{Ending, Priority, Sandbox};
 use berth_store::KeyRow;
 use jiff::Timestamp;
 use tracing::{info, warn};
@@ -92,7 +92,18 @@ impl Control {
         }
         let memory_bytes = image.facts.limits.memory_bytes;
         let (sandbox, warm) = match taken.sandbox {
-            Some(sandbox) => (sandbox, true),
+            Some(sandbox) => {
+                // It waited with a low one. Slow is better than none, so this is no reason to refuse it.
+                if let Err(error) = sandbox.set_priority(Priority::Normal).await {
+                    let error = &error as &dyn std::error::Error;
+                    warn!(
+                        error,
+                        "could not raise the priority of sandbox {}",
+                        sandbox.id().as_str()
+                    );
+                }
+                (sandbox, true)
+            }
             None => (self.maker.make(&image, false).await?, false),
         };
 

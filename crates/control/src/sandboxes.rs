@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use berth_guest_client::GuestError;
 use berth_images::Image;
-use berth_sandbox::{Limits, Sandbox, SandboxId, Sandboxes, Spec};
+use berth_sandbox::{Limits, Priority, Sandbox, SandboxId, Sandboxes, Spec};
 use berth_store::{SandboxState, Store};
 use tokio::sync::Semaphore;
 use tracing::{Instrument, info, info_span, warn};
@@ -83,6 +83,8 @@ impl Maker {
 
     async fn bring_up(&self, id: &str, image: &Image, warm: bool) -> Result<Sandbox, ControlError> {
         let sandbox_id = id.parse::<SandboxId>()?;
+        // Nobody waits for one that is warmed for the pool: sessions that run go first.
+        let priority = if warm { Priority::Low } else { Priority::Normal };
         let spec = Spec {
             layers: image.layer_paths().map(Path::to_owned).collect(),
             guest_binary: self.guest_binary.clone(),
@@ -94,6 +96,7 @@ impl Maker {
                 disk_bytes: image.facts.limits.disk_bytes,
                 inodes: image.facts.limits.inodes,
             },
+            priority,
             environment: vec![("BERTH_USER".to_owned(), image.facts.user.name.clone())],
         };
         let sandbox = self
