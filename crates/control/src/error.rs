@@ -85,13 +85,15 @@ pub enum ControlError {
     },
     /// No room for another session.
     #[error(
-        "this machine has no room for another session: {free_mib} MiB of memory are free, {needed_mib} MiB are \
-         needed; release a session or add memory"
+        "this machine has no room for another session: {free_mib} MiB of {what} are free, {needed_mib} MiB are \
+         needed; release a session or add {what}"
     )]
     Full {
-        /// Memory that is free.
+        /// What it lacks: memory or disk space.
+        what: &'static str,
+        /// How much is free.
         free_mib: u64,
-        /// Memory that must be free.
+        /// How much must be free.
         needed_mib: u64,
     },
     /// An id that no sandbox can have; the store is damaged.

@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 
 use crate::config::WarmImage;
 use crate::images::Images;
-use crate::sandboxes::{Maker, free_memory_mib};
+use crate::sandboxes::{FREE_DISK_MIB_MIN, Maker, free_disk_mib, free_memory_mib};
 
 /// How often the pool is looked at without a nudge.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -129,6 +129,10 @@ impl Pool {
         };
         if free_memory_mib().is_some_and(|free| free < LEAVE_FREE_MIB) {
             debug!("the pool waits for memory");
+            return false;
+        }
+        if free_disk_mib(&maker.guest_binary).is_some_and(|free| free < 2 * FREE_DISK_MIB_MIN) {
+            debug!("the pool waits for disk space");
             return false;
         }
         match maker.make(image, true).await {

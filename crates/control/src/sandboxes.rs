@@ -26,6 +26,10 @@ const MAKING_MAX: usize = 4;
 /// Memory that must be free before a sandbox is made, in MiB: a warm one takes about 90, its first use more.
 const FREE_MEMORY_MIB_MIN: u64 = 512;
 
+/// Disk space that must be free before a sandbox is made, in MiB: an unused one takes about 3. The rest is for sessions
+/// that run, which lose their disks when the host's is full, and for the database.
+pub(crate) const FREE_DISK_MIB_MIN: u64 = 256;
+
 /// How long a new guest may take to warm its interpreters before it is used as it is.
 const WARM_UP_MAX: Duration = Duration::from_secs(15);
 
@@ -62,7 +66,7 @@ impl Maker {
         let Ok(_permit) = self.making.acquire().await else {
             unreachable!("the semaphore is never closed");
         };
-        check_memory()?;
+        check_room(&self.guest_binary)?;
         let id = new_id("sb");
         let span = info_span!("make", sandbox.id = %id, image = %image.name);
         async {
@@ -171,19 +175,25 @@ fn silent(image: &Image, sandbox: &Sandbox, source: GuestError) -> ControlError 
     }
 }
 
-/// Refuses to make a sandbox that the machine has no memory for.
-pub(crate) fn check_memory() -> Result<(), ControlError> {
-    // Without the figure there is nothing to decide on; the kernel will.
-    let Some(free_mib) = free_memory_mib() else {
-        return Ok(());
-    };
-    if free_mib < FREE_MEMORY_MIB_MIN {
-        return Err(ControlError::Full {
+/// Refuses to make a sandbox that the machine has no memory or disk space for. `data` is a path on the data folder's disk.
+fn check_room(data: &Path) -> Result<(), ControlError> {
+    let enough = |what, free_mib: Option<u64>, needed_mib| match free_mib {
+        Some(free_mib) if free_mib < needed_mib => Err(ControlError::Full {
+            what,
             free_mib,
-            needed_mib: FREE_MEMORY_MIB_MIN,
-        });
-    }
-    Ok(())
+            needed_mib,
+        }),
+        // Without the figure there is nothing to decide on; the kernel will.
+        _ => Ok(()),
+    };
+    enough("memory", free_memory_mib(), FREE_MEMORY_MIB_MIN)?;
+    enough("disk space", free_disk_mib(data), FREE_DISK_MIB_MIN)
+}
+
+/// Space on the disk that holds `path`.
+pub(crate) fn free_disk_mib(path: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(path).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize) >> 20)
 }
 
 /// Memory that can be had without swapping, by the kernel's own estimate.
