@@ -143,17 +143,18 @@ impl Store {
     /// Revokes the key of this name or id; nothing when there is none that is not yet revoked.
     pub async fn revoke_key(&self, name_or_id: &str) -> Result<Option<KeyRow>> {
         let what = "revoke a key";
-        let row = sqlx::query(
+        let rows = sqlx::query(
             "UPDATE keys SET revoked_ms = $1 WHERE (name = $2 OR id = $2) AND revoked_ms IS NULL
              RETURNING id, name, created_ms, revoked_ms, expires_ms, sessions_max, memory_mib_max,
                        creations_per_minute_max",
         )
         .bind(Timestamp::now().as_millisecond())
         .bind(name_or_id)
-        .fetch_optional(&self.pool)
+        // To the statement's end: only there does it commit, and say so when it cannot.
+        .fetch_all(&self.pool)
         .await
         .map_err(failed(what))?;
-        row.as_ref().map(read).transpose().map_err(failed(what))
+        rows.first().map(read).transpose().map_err(failed(what))
     }
 
     /// The ids of keys that are no longer valid but still have sessions.
