@@ -15,6 +15,11 @@ use crate::error::ApiError;
 /// The longest that a tool call may take. Tools have their own, shorter limits; this one ends a call whose guest hangs.
 const CALL_TIMEOUT: Duration = Duration::from_secs(900);
 
+/// While a call waits for its answer, the guest is asked so often whether it lives. One that says nothing so many times
+/// in a row stands still, and what it was asked for will not come.
+const PULSE_EVERY: Duration = Duration::from_secs(5);
+const PULSES_MISSED_MAX: u32 = 3;
+
 /// How long a broken connection may wait for the reason: the sandbox's end arrives by another way.
 const REASON_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -46,6 +51,22 @@ pub(crate) async fn call_tool(
             Err(error) => Err(explained(session, error).await),
         },
         end = session.ended() => Err(ended(session, end)),
+        silence = silence(session) => Err(silence.into()),
+    }
+}
+
+/// Completes when the guest has stopped answering, though its session is not paused.
+async fn silence(session: &Session) -> GuestError {
+    let mut missed = 0;
+    loop {
+        tokio::time::sleep(PULSE_EVERY).await;
+        missed = match session.guest.hello().await {
+            Err(GuestError::TimedOut(_)) if session.is_paused() => 0,
+            Err(error @ GuestError::TimedOut(_)) if missed + 1 == PULSES_MISSED_MAX => return error,
+            Err(GuestError::TimedOut(_)) => missed + 1,
+            // Another failure reaches the call as well, which knows better what it means.
+            _ => 0,
+        };
     }
 }
 
