@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use berth_control::Control;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use listen::{Listener, serve};
 pub use urls::LinksUrl;
@@ -40,6 +41,8 @@ pub(crate) struct App {
     pub(crate) links_url: Option<LinksUrl>,
     /// Cancelled when the server stops: open tunnels end, clients connect again.
     pub(crate) stop: CancellationToken,
+    /// Connections and tunnels that a stop waits for.
+    pub(crate) connections: TaskTracker,
 }
 
 /// Settings of the edge.

@@ -74,15 +74,16 @@ impl Listener {
 
 /// Serves until `stop` is cancelled, then lets the calls that are under way finish.
 pub async fn serve(listener: Listener, control: Arc<Control>, config: Config, stop: CancellationToken) {
+    let connections = TaskTracker::new();
     let app = App {
         control,
         public_url: config.public_url.map(Into::into),
         links_url: config.links_url.clone(),
         stop: stop.clone(),
+        connections: connections.clone(),
     };
     let links = config.links_url.map(Arc::new);
     let router = router(app);
-    let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.tcp.accept() => accepted,

@@ -22,10 +22,16 @@ use crate::error::ApiError;
 /// Bytes that wait in each direction for a slow reader. Small: the live view's own flow control wants to feel the link.
 const BUFFER_BYTES: usize = 16 << 10;
 
+/// How often a guest is asked, after a stop was asked for, whether its code still runs, and how long the last answers may
+/// take from there to the client.
+const REST_POLL: Duration = Duration::from_millis(100);
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// What a tunnel is for, and what follows from it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Tunnel {
-    /// Code runs. Stays open while the session is paused, and thaws it when the client sends something.
+    /// Code runs. Stays open while the session is paused, and thaws it when the client sends something. When the server
+    /// stops, code that runs may finish.
     Stream,
     /// A live view. Ends after this time, and when the session is paused: the page then says so.
     View(Duration),
@@ -46,9 +52,9 @@ pub(crate) async fn open(
         Err(error) => return Err(explained(&session, error).await),
     };
     let client = hyper::upgrade::on(&mut request);
-    let app = app.clone();
+    let (app, connections) = (app.clone(), app.connections.clone());
     let accept = guest.headers.get(SEC_WEBSOCKET_ACCEPT).cloned();
-    tokio::spawn(async move {
+    connections.spawn(async move {
         let client = match client.await {
             Ok(client) => client,
             Err(error) => return debug!("a client left during the handshake: {error}"),
@@ -68,12 +74,18 @@ pub(crate) async fn open(
                 },
             }
         };
+        let stopped = async {
+            app.stop.cancelled().await;
+            if matches!(kind, Tunnel::Stream) {
+                at_rest(&session).await;
+            }
+        };
         // However it ends, both connections are dropped here; the client asks why when it connects again.
         tokio::select! {
             _ = copy => {}
             _ = session.ended() => {}
             () = over => {}
-            () = app.stop.cancelled() => {}
+            () = stopped => {}
         }
     });
 
@@ -88,6 +100,15 @@ pub(crate) async fn open(
         response.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, accept);
     }
     Ok(response)
+}
+
+/// Completes when no code runs in the session any more, and the results of what ran have had time to pass.
+async fn at_rest(session: &Session) {
+    // A paused one gets nowhere, and is asked nothing.
+    while !session.is_paused() && session.guest.activity().await.is_ok_and(|it| it.running > 0) {
+        tokio::time::sleep(REST_POLL).await;
+    }
+    tokio::time::sleep(LAST_WORDS).await;
 }
 
 /// Refuses a WebSocket that a page of another site opened.
