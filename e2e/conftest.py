@@ -64,8 +64,9 @@ def new_server(binaries, images):
     """Makes servers with data folders of their own; all are stopped, and nothing of them may be left."""
     servers = []
 
-    def make(*flags):
-        server = Server(binaries, images, pathlib.Path(tempfile.mkdtemp(prefix="berth-e2e-")), flags)
+    def make(*flags, data=None):
+        data = data or pathlib.Path(tempfile.mkdtemp(prefix="berth-e2e-"))
+        server = Server(binaries, images, data, flags)
         servers.append(server)
         return server.start()
 
