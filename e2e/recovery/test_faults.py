@@ -209,8 +209,8 @@ def test_a_full_disk(small_disk, start):
     data = small_disk / "data"
     data.mkdir()
     server, caller = start("--pool", "0", data=data)
-    idle, going, last = caller.created(), caller.created(), caller.created()
-    assert caller.says(idle, "before") is True
+    idle, going, writing = caller.created(), caller.created(), caller.created()
+    assert caller.shell(writing, "echo kept > ~/small; sync")["exit_code"] == 0
     fill(small_disk)
     answer = caller.create()
     assert not answer["success"] and "disk space are free" in answer["message"], answer
@@ -223,15 +223,18 @@ def test_a_full_disk(small_disk, start):
             assert "released" in caller.state(going)["message"]
         else:
             assert caller.says(going, "still there") is True
-        labelled = caller.post("/sdk/SetLabel", sessionId=last, labels=json.dumps({"big": "x" * 200}))
-        assert labelled["success"] or "database" in labelled["message"] or "Labels" in labelled["message"], labelled
+        # A session that writes is told what its host told it, and its other files are left alone.
+        written = caller.shell(writing, "head -c 50M /dev/urandom > ~/large; sync ~/large; echo $?; cat ~/small")
+        assert written["stdout"] == "1\nkept\n" and "No space left on device" in written["stderr"], written
     assert server.healthy()
     (small_disk / "ballast").unlink()
-    # Without a restart.
+    # Without a restart, of the server or of a session.
+    again = caller.shell(writing, "head -c 50M /dev/urandom > ~/again; sync; sha256sum < ~/again; cat ~/again | sha256sum")
+    assert len(set(again["stdout"].split())) == 2 and again["stderr"] == "", again
     assert caller.release(going)["success"] and "released" in caller.state(going)["message"]
     nothing_unfinished(server, live=2)
     new = caller.created()
-    assert caller.shell(new, "echo kept > /home/user/file; sync; cat /home/user/file")["stdout"] == "kept\n"
+    assert caller.shell(new, "echo kept > ~/file; sync; cat ~/file")["stdout"] == "kept\n"
     assert caller.says(idle, "after") is True
     nothing_unfinished(server, live=3)
 
