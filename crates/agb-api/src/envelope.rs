@@ -4,7 +4,8 @@
 //! is 4xx or 5xx with `success: false`, a non-empty `message` and **no** `data` member (a `null` there breaks the
 //! TypeScript client); `httpStatusCode` equals the HTTP status.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::Code;
 
@@ -100,6 +101,29 @@ impl<'a> Failure<'a> {
     }
 }
 
+/// Any of them, as a client reads it: whether it is a success decides what else must be there.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Received<'a> {
+    /// For the server's log.
+    pub request_id: Option<String>,
+    /// Whether `data` holds what was asked for.
+    pub success: bool,
+    /// One of [`Code`]'s words, or another server's.
+    pub code: Option<String>,
+    /// Why it failed.
+    pub message: Option<String>,
+    /// What was asked for, unread.
+    #[serde(borrow)]
+    pub data: Option<&'a RawValue>,
+    /// Of a [`Page`].
+    pub next_token: Option<String>,
+    /// Of a [`Page`].
+    pub max_results: Option<u32>,
+    /// Of a [`Page`].
+    pub count: Option<u64>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +144,19 @@ mod tests {
         assert_eq!(json["nextToken"], "");
         assert_eq!(json["count"], 2);
         assert_eq!(json["message"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let text = serde_json::to_string(&Page::new("r-1", vec!["x"], Some("t".into()), 10, 2)).unwrap();
+        let read: Received<'_> = serde_json::from_str(&text).unwrap();
+        assert!(read.success);
+        assert_eq!(read.data.unwrap().get(), r#"["x"]"#);
+        assert_eq!((read.next_token.as_deref(), read.count), (Some("t"), Some(2)));
+        let text = serde_json::to_string(&Failure::new("r-1", Code::NoCapacity, "full")).unwrap();
+        let read: Received<'_> = serde_json::from_str(&text).unwrap();
+        assert!(!read.success && read.data.is_none());
+        assert_eq!(read.code.as_deref(), Some(Code::NoCapacity.as_str()));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the clients send. Every member may be missing or `null`; the server says which one it needed.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// Query of `POST /mcp/createSession`. The clients' telemetry (`sdkStats`) is ignored.
@@ -12,24 +12,29 @@ pub struct CreateSessionQuery {
 }
 
 /// Body of `POST /mcp/createSession`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CreateSession {
     /// Labels: JSON text in a string.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<String>,
     /// Name of a policy; opaque to the clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mcp_policy_id: Option<String>,
     /// Idle release in seconds. The TypeScript client sends 0 for "not given".
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<i64>,
     /// Contexts to mount.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub persistence_data_list: Option<Vec<serde_json::Value>>,
 }
 
 /// A session id, in a body or in a query: which of the two depends on the route and the client.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SessionRef {
     /// The session.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
 }
 
@@ -78,32 +83,38 @@ pub struct GetLink {
 }
 
 /// Body of `POST /mcp`: a tool call on the API route.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CallTool {
     /// The arguments: a JSON document in a string.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub args: Option<String>,
     /// The session.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
     /// The tool.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
 /// Body of `POST {linkUrl}/callTool`: a tool call on the link route. The session stands in the URL.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LinkCall<'a> {
     /// The arguments: a JSON object, passed on as it stands.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub args: Option<&'a RawValue>,
     /// The tool.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
+    /// The tool's server name, from the session's `toolList`; a session has each tool once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
     /// Made by the client, given back to it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
     /// The token again; the header decides.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
 }
 

@@ -1,76 +1,86 @@
 //! What the clients read: the `data` members of each route.
+//!
+//! The server writes them in full; reading them is lenient, since other servers of this API leave members out. `S` is how
+//! the protocol's own words are held: constants where they are written, a `String` where they are read.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// `data` of `createSession` and `getSession`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Session {
+pub struct Session<S = &'static str> {
     /// The id by which all other routes know it.
     pub session_id: String,
     /// Never empty; clients show it.
+    #[serde(default)]
     pub app_instance_id: String,
     /// Never empty; also in `resource_url`.
+    #[serde(default)]
     pub resource_id: String,
     /// The live view's page, with a fresh ticket.
+    #[serde(default)]
     pub resource_url: String,
     /// Base of the link route.
+    #[serde(default)]
     pub link_url: String,
     /// The stream route.
+    #[serde(default)]
     pub ws_url: String,
     /// Credential of both.
+    #[serde(default)]
     pub token: String,
     /// JSON text of an array of [`ToolRef`].
+    #[serde(default)]
     pub tool_list: String,
     /// Only `getSession` has it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<&'static str>,
+    pub status: Option<S>,
 }
 
 /// One entry of `toolList`: which tool is reached on the link route, and by which server name.
-#[derive(Debug, Serialize)]
-pub struct ToolRef<'a> {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ToolRef<S> {
     /// The tool.
-    pub name: &'a str,
+    pub name: S,
     /// Its server name.
-    pub server: &'a str,
+    pub server: S,
 }
 
 /// `data` of `getSessionInfo`.
-#[derive(Debug, Serialize)]
-pub struct Status {
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Status<S = &'static str> {
     /// `RUNNING`; an ended session is an error instead.
-    pub status: &'static str,
+    pub status: S,
 }
 
 /// `data` of `getMcpResource`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Resource {
+pub struct Resource<S = &'static str> {
     /// The session.
     pub session_id: String,
     /// The live view's page, with a fresh ticket.
     pub resource_url: String,
     /// Merged flat into the clients' result.
-    pub desktop_info: DesktopInfo,
+    pub desktop_info: DesktopInfo<S>,
 }
 
 /// Part of [`Resource`]. Members that mean nothing here are empty: clients expect them all.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct DesktopInfo {
+pub struct DesktopInfo<S = &'static str> {
     /// Unused.
-    pub app_id: &'static str,
+    pub app_id: S,
     /// Unused.
-    pub auth_code: &'static str,
+    pub auth_code: S,
     /// Unused.
-    pub connection_properties: &'static str,
+    pub connection_properties: S,
     /// Equal to the session's `resourceId`.
     pub resource_id: String,
     /// Unused.
-    pub resource_type: &'static str,
+    pub resource_type: S,
     /// Unused: the ticket stands in `resource_url`.
-    pub ticket: &'static str,
+    pub ticket: S,
 }
 
 /// `data` of `getLink`.
@@ -81,18 +91,52 @@ pub struct Link {
 }
 
 /// One row of `ListSession`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ListedSession {
+pub struct ListedSession<S = &'static str> {
     /// The session.
     pub session_id: String,
     /// `RUNNING`: lists hold live sessions only.
-    pub session_status: &'static str,
+    pub session_status: S,
 }
 
 /// `data` of `GetLabel`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct LabelText {
     /// JSON text of an object; an object itself would break the clients.
     pub labels: String,
+}
+
+/// `data` of `POST /mcp`, and `data.result` of the link route: what a tool answered.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolAnswer {
+    /// The tool refused or failed; `content` says why.
+    #[serde(default)]
+    pub is_error: bool,
+    /// Blocks; Berth's tools answer with one.
+    #[serde(default)]
+    pub content: Vec<ToolContent>,
+}
+
+/// One block of a [`ToolAnswer`].
+#[derive(Debug, Deserialize)]
+pub struct ToolContent {
+    /// What a block of text holds.
+    #[serde(default)]
+    pub text: String,
+}
+
+/// The answer of the link route. It has no envelope of its own kind: what went wrong stands in `result`.
+#[derive(Debug, Deserialize)]
+pub struct LinkAnswer {
+    /// Around the result.
+    pub data: LinkData,
+}
+
+/// `data` of [`LinkAnswer`].
+#[derive(Debug, Deserialize)]
+pub struct LinkData {
+    /// What the tool answered.
+    pub result: ToolAnswer,
 }
