@@ -31,7 +31,7 @@ pub struct Agb {
 
 /// What a session is made from.
 ///
-/// ```
+/// ```no_run
 /// use berth_client::CreateSessionParams;
 ///
 /// let params = CreateSessionParams {

@@ -13,7 +13,7 @@ const TIMEOUT_MS: &str = "AGB_TIMEOUT_MS";
 
 /// Where to find the server, with which key, and how long to wait for an answer.
 ///
-/// ```
+/// ```no_run
 /// use berth_client::AgbConfig;
 ///
 /// let config = AgbConfig::new("http://127.0.0.1:8080", "akm-0123");
