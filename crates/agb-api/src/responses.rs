@@ -84,7 +84,7 @@ pub struct DesktopInfo<S = &'static str> {
 }
 
 /// `data` of `getLink`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Link {
     /// Leads to the port; ends with a slash.
     pub url: String,

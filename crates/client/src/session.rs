@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use berth_agb_api::responses::{self, LabelText, Resource, Status, ToolRef};
-use serde::Deserialize;
+use berth_agb_api::responses::{self, LabelText, Link, Resource, Status, ToolRef};
+use serde::de::DeserializeOwned;
 
 use crate::agb::{labels_text, session_ref};
 use crate::http::Call;
@@ -50,12 +50,6 @@ pub struct SessionInfo {
     pub resource_url: String,
     /// What it runs in.
     pub resource_id: String,
-}
-
-/// `data` of `getLink`.
-#[derive(Deserialize)]
-struct Link {
-    url: String,
 }
 
 impl Session {
@@ -261,7 +255,7 @@ impl Session {
     }
 
     /// A question that names the session in its body.
-    async fn ask<T: serde::de::DeserializeOwned>(&self, path: &[&str]) -> Result<T, Error> {
+    async fn ask<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, Error> {
         let call = Call::post(path).body(&session_ref(&self.session_id)?)?;
         Ok(self.agb.http.call(call.about(&self.session_id)).await?.data)
     }
