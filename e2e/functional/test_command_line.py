@@ -99,7 +99,7 @@ def test_info_shows_a_live_session_and_why_an_ended_one_ended(berth, agb, new_se
 def test_a_live_view_is_opened(berth, session):
     url = berth("session", "open", session.session_id, "--print").stdout.strip()
     assert url.startswith("http://") and "resourceId=" in url
-    # A program of the name that desktops use; what it is given is what a browser would open.
+    # A program with the name that desktops use; what it is given is what a browser would open.
     opener = pathlib.Path(berth.folder) / "xdg-open"
     opener.write_text('#!/bin/sh\nprintf "%s" "$1" > opened\n')
     opener.chmod(0o755)
@@ -172,7 +172,13 @@ def test_run_takes_code_from_a_file_and_from_standard_input(berth, session):
 def test_an_error_in_the_code_is_exit_code_1(berth, session):
     done = berth("run", "--session", session.session_id, "print('before')\nundefined", code=1)
     assert done.stdout == "before\n"
-    assert "NameError" in done.stderr and "undefined" in done.stderr
+    assert done.stderr.count("NameError: name 'undefined'") == 1 and "line 2" in done.stderr
+    taken = berth("run", "--session", session.session_id,
+                  "import sys\nkept, sys.stderr = sys.stderr, open('/dev/null', 'w')\n1 / 0", code=1)
+    assert taken.stderr.count("ZeroDivisionError: division by zero") == 1
+    berth("run", "--session", session.session_id, "sys.stderr = kept")
+    refused = berth("run", "--session", session.session_id, "-l", "cobol", "1", code=1)
+    assert refused.stderr.startswith("InvalidParameter: `language` is `cobol`; allowed: ")
     document = json.loads(berth("run", "--json", "--session", session.session_id, "1 / 0", code=1).stdout)
     assert document["error"]["name"] == "ZeroDivisionError" and document["sessionId"] == session.session_id
 

@@ -17,6 +17,9 @@ use crate::session::{DEFAULT_IMAGE, Wanted};
 /// The longest code that a session takes.
 const CODE_BYTES_MAX: u64 = 8 << 20;
 
+/// Longer than any exception's text.
+const TAIL_BYTES_MAX: usize = 256 << 10;
+
 /// Run code in a session and show its output while it runs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -116,10 +119,14 @@ async fn perform(
 /// Passes on what happens, as it happens.
 async fn show(mut run: RunStream, mut pictures: Pictures) -> Result<bool, Failure> {
     let mut success = true;
+    let mut heard = Tail::default();
     while let Some(event) = run.next().await? {
         match event {
             RunEvent::Stdout(text) => print(&text)?,
-            RunEvent::Stderr(text) => print_aside(&text)?,
+            RunEvent::Stderr(text) => {
+                print_aside(&text)?;
+                heard.push(&text);
+            }
             RunEvent::Result(result) => {
                 if let Some(text) = result.text() {
                     print(&format!("{text}\n"))?;
@@ -130,16 +137,34 @@ async fn show(mut run: RunStream, mut pictures: Pictures) -> Result<bool, Failur
             }
             RunEvent::Error(error) => {
                 success = false;
-                let text = match error.traceback.as_str() {
-                    "" => error.to_string(),
-                    traceback => traceback.to_owned(),
-                };
-                print_aside(&format!("{}\n", text.trim_end()))?;
+                let traceback = error.traceback.trim_end();
+                if traceback.is_empty() {
+                    print_aside(&format!("{error}\n"))?;
+                } else if !heard.ends_with(traceback) {
+                    print_aside(&format!("{traceback}\n"))?;
+                }
             }
             _ => {}
         }
     }
     Ok(success)
+}
+
+/// The end of what was written to standard error. Interpreters write an exception there too, unless the code took standard
+/// error away from them, and nobody wants to read it twice.
+#[derive(Default)]
+struct Tail(String);
+
+impl Tail {
+    fn push(&mut self, text: &str) {
+        self.0 += text;
+        let surplus = self.0.len().saturating_sub(TAIL_BYTES_MAX);
+        self.0.drain(..self.0.ceil_char_boundary(surplus));
+    }
+
+    fn ends_with(&self, text: &str) -> bool {
+        self.0.trim_end().ends_with(text)
+    }
 }
 
 /// Answers with all of it as one document.
@@ -218,6 +243,18 @@ impl Stop {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_what_was_heard_is_kept_in_bounds() {
+        let mut heard = Tail::default();
+        assert!(!heard.ends_with("x"));
+        for _ in 0..3 {
+            heard.push(&"ä".repeat(TAIL_BYTES_MAX / 2 - 1));
+            heard.push("error: x\n");
+        }
+        assert!(heard.0.len() <= TAIL_BYTES_MAX);
+        assert!(heard.ends_with("error: x"));
+    }
 
     #[test]
     fn code_is_bounded_text() {

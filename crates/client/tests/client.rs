@@ -458,3 +458,60 @@ async fn deleting_waits_for_the_end() {
     agb.session("s-1").unwrap().delete().await.unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
+
+#[tokio::test]
+async fn the_rest_of_a_session_asks_as_the_protocol_says() {
+    async fn asked(request: Request) -> Response {
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        match (request.uri().path(), query.as_str()) {
+            ("/sdk/SetLabel", "Labels=%7B%22a%22%3A%22b%22%7D&sessionId=s-1")
+            | ("/mcp/refreshSessionIdleTime", "sessionId=s-1") => success(Value::Null),
+            ("/sdk/GetLabel", "sessionId=s-1") => success(json!({"labels": r#"{"a":"b"}"#})),
+            ("/internet/getLink", "sessionId=s-1&protocolType=https&port=30100") => {
+                success(json!({"url": "u"}))
+            }
+            ("/mcp/listTools", "imageId=image") => success(json!(
+                r#"[{"name":"shell","description":"d","inputSchema":{},"server":"s","tool":"shell"}]"#
+            )),
+            ("/mcp/getSessionInfo", "") => success(json!({"status": "RUNNING"})),
+            (path, query) => failure(404, "RouteNotFound", &format!("{path}?{query}")),
+        }
+    }
+    let session = session(Router::new().fallback(any(asked))).await;
+    session.set_labels([("a", "b")]).await.unwrap();
+    session.keep_alive().await.unwrap();
+    assert_eq!(session.get_labels().await.unwrap()["a"], "b");
+    assert_eq!(session.get_link(Some("https"), Some(30100)).await.unwrap(), "u");
+    assert_eq!(session.list_mcp_tools(None).await.unwrap()[0].name, "shell");
+    assert_eq!(session.get_status().await.unwrap(), "RUNNING");
+}
+
+#[tokio::test]
+async fn metrics_and_code_are_read_from_the_tools_text() {
+    let session = session(
+        link(|body| {
+            assert_eq!(
+                body["args"],
+                json!({"code": "x", "language": "python", "timeout_s": 5})
+            );
+            text(
+                r#"{"result":[],"stdout":["o"],"stderr":[],"executionError":""}"#,
+                false,
+            )
+        })
+        .route(
+            "/mcp",
+            post(|| async { success(text(r#"{"cpu_count":2,"mem_used":7,"later":1}"#, false)) }),
+        ),
+    )
+    .await;
+    let run = session
+        .code()
+        .run("x", "python")
+        .timeout(Duration::from_secs(5))
+        .await
+        .unwrap();
+    assert!(run.success() && run.text().is_empty() && run.logs.stdout == ["o"]);
+    let metrics = session.get_metrics().await.unwrap();
+    assert_eq!((metrics.cpu_count, metrics.mem_used), (2, 7));
+}
