@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use berth_control::prepare::{open_store, tell_of_keys};
-use berth_control::{Config, KeyLimits, KeyRow, NewKey, StoreOptions};
+use berth_control::{KeyLimits, KeyRow, NewKey, StartError, StoreOptions};
+use berth_store::Store;
 use jiff::{Span, Timestamp, civil, tz::TimeZone};
 
-use crate::settings::{self, BadSettings, Flags};
+use crate::settings::{self, BadSettings, Flags, Settings};
 use crate::{Outcome, block_on};
 
 /// Make, list and revoke API keys.
@@ -62,9 +63,9 @@ pub(crate) struct Server {
 
 impl Server {
     /// The settings of that server.
-    pub(crate) fn settings(self) -> Result<Config, BadSettings> {
+    pub(crate) fn settings(self) -> Result<Settings, BadSettings> {
         let flags = Flags::of(self.config, [("data", self.data), ("database", self.database)]);
-        Ok(settings::read(&flags, |name| std::env::var(name).ok())?.control)
+        settings::read(&flags, |name| std::env::var(name).ok())
     }
 }
 
@@ -104,21 +105,30 @@ pub(crate) fn run(command: Command) -> Outcome {
 
 type Done = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
+async fn store(settings: &Settings) -> Result<Store, StartError> {
+    let control = &settings.control;
+    open_store(&control.data, &control.database, StoreOptions::default()).await
+}
+
 #[expect(clippy::print_stdout, reason = "the command's output")]
 async fn create(server: Server, new: NewKey<'_>) -> Done {
     if new.name.trim().is_empty() || new.name.len() > 100 {
         return Err(format!("`NAME` is {:?}; allowed: 1 to 100 characters", new.name).into());
     }
-    let config = server.settings()?;
-    let store = open_store(&config.data, &config.database, StoreOptions::default()).await?;
-    println!("{}", store.create_key(&new).await?.as_str());
+    let mut settings = server.settings()?;
+    let audit = settings.start_audit()?;
+    let store = store(&settings).await?;
+    let key = store.create_key(&new).await?;
+    if let Some(made) = store.authenticate(key.as_str()).await? {
+        audit.key_created(&made);
+    }
+    println!("{}", key.as_str());
     Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "the command's output")]
 async fn list(server: Server) -> Done {
-    let config = server.settings()?;
-    let store = open_store(&config.data, &config.database, StoreOptions::default()).await?;
+    let store = store(&server.settings()?).await?;
     for key in store.keys().await? {
         println!("{}", line(&key, Timestamp::now()));
     }
@@ -126,13 +136,14 @@ async fn list(server: Server) -> Done {
 }
 
 async fn revoke(server: Server, name: &str) -> Done {
-    let config = server.settings()?;
-    let store = open_store(&config.data, &config.database, StoreOptions::default()).await?;
-    if store.revoke_key(name).await?.is_none() {
+    let mut settings = server.settings()?;
+    let audit = settings.start_audit()?;
+    let Some(key) = store(&settings).await?.revoke_key(name).await? else {
         return Err(format!("there is no valid key `{name}`; `berth key list` shows all").into());
-    }
+    };
+    audit.key_revoked(&key);
     // The server looks every second; told, it looks at once.
-    Ok(tell_of_keys(&config.data)?)
+    Ok(tell_of_keys(&settings.control.data)?)
 }
 
 fn line(key: &KeyRow, now: Timestamp) -> String {

@@ -37,7 +37,7 @@ fn start_log(format: LogFormat) {
     }
 }
 
-async fn serve(settings: Settings) -> Outcome {
+async fn serve(mut settings: Settings) -> Outcome {
     // Signals are caught before anything is made that an abrupt end would leave behind.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     // `berth key revoke` says with this one that a key is no longer good.
@@ -47,6 +47,7 @@ async fn serve(settings: Settings) -> Outcome {
         .await
         .map_err(|error| format!("could not listen on `{}`: {error}", settings.listen))?;
     let address = listener.address();
+    let audit = settings.start_audit()?;
     let control = Control::start(settings.control).await?;
     announce(address);
 
@@ -54,6 +55,7 @@ async fn serve(settings: Settings) -> Outcome {
     let config = berth_server::Config {
         public_url: settings.public_url,
         links_url: settings.links_url,
+        audit,
     };
     let serving = tokio::spawn(berth_server::serve(
         listener,

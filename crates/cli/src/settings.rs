@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use berth_control::{Config, Database, IdleAction, WarmImage};
 use berth_server::LinksUrl;
+use berth_server::{Audit, AuditError};
 
 /// Ready sandboxes that one image may have.
 const POOL_MAX: usize = 1000;
@@ -102,6 +104,11 @@ const SETTINGS: &[Setting] = &[
         default: "",
     },
     Setting {
+        name: "audit",
+        help: "The audit log's file, or `off`; none: audit.jsonl in the server's folder",
+        default: "",
+    },
+    Setting {
         name: "log_format",
         help: "Log lines as `text` or `json`",
         default: "text",
@@ -121,8 +128,22 @@ pub(crate) struct Settings {
     pub(crate) listen: String,
     pub(crate) public_url: Option<String>,
     pub(crate) links_url: Option<LinksUrl>,
+    /// Where the audit log goes, if anywhere.
+    pub(crate) audit: Option<PathBuf>,
     pub(crate) log_format: LogFormat,
     pub(crate) control: Config,
+}
+
+impl Settings {
+    /// Opens the audit log, and lets the control plane write to it too.
+    pub(crate) fn start_audit(&mut self) -> Result<Arc<Audit>, AuditError> {
+        let audit = Arc::new(match &self.audit {
+            Some(path) => Audit::open(path)?,
+            None => Audit::off(),
+        });
+        self.control.observer = Some(audit.clone());
+        Ok(audit)
+    }
 }
 
 /// Settings that cannot be used; one line each.
@@ -290,6 +311,11 @@ pub(crate) fn read(
             .map(Some)
             .ok_or("http:// or https://, then `*.` and a domain, with a port if need be, and no path"),
     });
+    let audit = reader.value("audit", |text| match (text, &data) {
+        ("off", _) => Ok(None),
+        ("", data) => Ok(data.as_ref().map(|data| data.join("audit.jsonl"))),
+        (path, _) => folder(path).map(Some),
+    });
     let log_format = reader.value("log_format", |text| match text {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
@@ -302,6 +328,7 @@ pub(crate) fn read(
             listen: listen?,
             public_url: public_url?,
             links_url: links_url?,
+            audit: audit?,
             log_format: log_format?,
             control: Config {
                 database: database?,
@@ -318,6 +345,7 @@ pub(crate) fn read(
                 lifetime: lifetime?,
                 view_url_ttl: view_url_ttl?,
                 ports: ports?,
+                observer: None,
             },
         })
     };

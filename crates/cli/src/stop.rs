@@ -19,16 +19,17 @@ pub(crate) struct Args {
 
 #[expect(clippy::print_stdout, reason = "the command's output")]
 pub(crate) fn run(args: Args) -> Outcome {
-    let config = args.server.settings()?;
+    let mut settings = args.server.settings()?;
     block_on(async {
-        match prepare::stop_server(&config.data).await? {
+        match prepare::stop_server(&settings.control.data).await? {
             Some(pid) => println!("stopped the server (process {pid})"),
-            None => println!("no server is using {}", config.data.display()),
+            None => println!("no server is using {}", settings.control.data.display()),
         }
         if args.end_sessions {
+            settings.start_audit()?;
             let config = berth_control::Config {
                 pool_size: 0,
-                ..config
+                ..settings.control
             };
             let ended = berth_control::Control::end_all(config).await?;
             println!("ended {ended} sessions, removed all sandboxes");

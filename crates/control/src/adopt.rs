@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use crate::error::ControlError;
 use crate::life::EndReason;
 use crate::session::{Parts, Session, guest_of};
-use crate::{Control, state_of};
+use crate::{Change, Control, state_of};
 
 /// Guests that are asked at the same time whether they are alive.
 const ASKED_MAX: usize = 32;
@@ -167,6 +167,7 @@ impl Control {
         self.store
             .advance_session(row, SessionState::Ending, Some(&ending))
             .await?;
+        self.tell(row, Change::Ended(why));
         Ok(())
     }
 }

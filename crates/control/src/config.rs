@@ -1,10 +1,14 @@
 //! What a server may be told.
 
+use std::fmt::Debug;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use berth_store::Database;
+
+use crate::life::EndReason;
 
 /// Settings of the control plane. The `berth` binary reads them from flags, environment and file.
 #[derive(Debug, Clone)]
@@ -37,6 +41,25 @@ pub struct Config {
     pub view_url_ttl: Duration,
     /// Ports of a session that may be reached from outside. The first one is what a caller who names none gets.
     pub ports: RangeInclusive<u16>,
+    /// Hears of what becomes of sessions.
+    pub observer: Option<Arc<dyn Observer>>,
+}
+
+/// Hears of what becomes of sessions, whoever caused it. Called when it is in the store; must not block for long.
+pub trait Observer: Debug + Send + Sync {
+    /// A session of this key has changed.
+    fn session_changed(&self, session_id: &str, key_id: &str, change: Change);
+}
+
+/// What has become of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Its processes are being frozen.
+    Paused,
+    /// They go on.
+    Resumed,
+    /// It takes no calls any more.
+    Ended(EndReason),
 }
 
 /// An image that is kept ready from the start.

@@ -37,7 +37,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use berth_store::{Database, KeyLimits, KeyRow, NewKey, Options as StoreOptions, SessionState};
-pub use config::{Config, IdleAction, WarmImage};
+pub use config::{Change, Config, IdleAction, Observer, WarmImage};
 pub use create::NewSession;
 pub use detail::Detail;
 pub use error::{ControlError, StartError};
@@ -296,6 +296,7 @@ impl Control {
                 Ok(_) => {
                     let reason = end.reason.word();
                     tracing::info!(session.id = %session.id, reason, "session {} ends: {end}", session.id);
+                    self.tell(&row, Change::Ended(end.reason));
                     break;
                 }
                 // Someone else moved it first: look again.
@@ -310,6 +311,13 @@ impl Control {
         session.announce_end(end);
         self.rundown.notify_one();
         Ok(())
+    }
+
+    /// Tells the observer of a change that is in the store.
+    fn tell(&self, row: &SessionRow, change: Change) {
+        if let Some(observer) = &self.config.observer {
+            observer.session_changed(&row.id, &row.key_id, change);
+        }
     }
 
     fn live(&self, id: &str) -> Option<Arc<Session>> {

@@ -10,7 +10,7 @@ use tracing::info;
 
 use crate::error::ControlError;
 use crate::session::{Call, Session};
-use crate::{Control, life, state_of};
+use crate::{Change, Control, life, state_of};
 
 /// Who wants a session to pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,16 +91,19 @@ impl Control {
             let Some(row) = row else {
                 return Err(crate::unknown(&session.id));
             };
-            let next = match state_of(&row).after(event) {
-                life::State::Running => SessionState::Running,
-                life::State::Paused => SessionState::Paused,
+            let (next, change) = match state_of(&row).after(event) {
+                life::State::Running => (SessionState::Running, Change::Resumed),
+                life::State::Paused => (SessionState::Paused, Change::Paused),
                 life::State::Ending(_) | life::State::Ended(_) => return Err(crate::ended(row)),
             };
             if next == row.state {
                 return Ok(());
             }
             match self.store.advance_session(&row, next, None).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.tell(&row, change);
+                    return Ok(());
+                }
                 // Someone else moved it first: look again.
                 Err(StoreError::Moved { .. }) => {}
                 Err(error) => return Err(error.into()),

@@ -8,8 +8,8 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use jiff::Timestamp;
 
-use crate::App;
 use crate::error::ApiError;
+use crate::{App, audit};
 
 /// The header in which clients send a session's token.
 const ACCESS_TOKEN: &str = "x-access-token";
@@ -63,7 +63,10 @@ impl FromRequestParts<App> for FormerCaller {
             .map(|(_, key)| key.trim())
             .ok_or_else(|| refused("the Authorization header is not `Bearer KEY`"))?;
         match app.control.authenticate(key).await? {
-            Some(key) => Ok(Self { key }),
+            Some(key) => {
+                audit::asked_by(&key);
+                Ok(Self { key })
+            }
             None => Err(refused("the API key is unknown")),
         }
     }

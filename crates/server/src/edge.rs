@@ -9,8 +9,8 @@ use berth_guest_client::GuestError;
 use bytes::Bytes;
 use tracing::warn;
 
-use crate::App;
 use crate::error::ApiError;
+use crate::{App, audit};
 
 /// The longest that a tool call may take. Tools have their own, shorter limits; this one ends a call whose guest hangs.
 const CALL_TIMEOUT: Duration = Duration::from_secs(900);
@@ -30,6 +30,7 @@ pub(crate) async fn call_tool(
     tool: &str,
     arguments: Bytes,
 ) -> Result<Bytes, ApiError> {
+    audit::uses(session);
     if tool.is_empty()
         || tool.len() > 100
         || !tool
@@ -44,6 +45,7 @@ pub(crate) async fn call_tool(
             ),
         ));
     }
+    audit::note(|note| note.tool = Some(tool.to_owned()));
     let _call = app.control.begin_call(session).await?;
     tokio::select! {
         answer = session.guest.call_tool(tool, arguments, CALL_TIMEOUT) => match answer {

@@ -9,6 +9,7 @@
 //!
 //! Start reading at [`router`](mod@router), which is the whole surface at a glance.
 
+mod audit;
 mod auth;
 mod body;
 mod edge;
@@ -28,6 +29,7 @@ use berth_control::Control;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use audit::{Audit, AuditError};
 pub use listen::{Listener, serve};
 pub use urls::LinksUrl;
 
@@ -39,6 +41,7 @@ pub(crate) struct App {
     pub(crate) public_url: Option<Arc<str>>,
     /// Where port links are, when they are not paths of this server.
     pub(crate) links_url: Option<LinksUrl>,
+    pub(crate) audit: Arc<Audit>,
     /// Cancelled when the server stops: open tunnels end, clients connect again.
     pub(crate) stop: CancellationToken,
     /// Connections and tunnels that a stop waits for.
@@ -46,11 +49,13 @@ pub(crate) struct App {
 }
 
 /// Settings of the edge.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Base URL for the links that the server hands out, such as `https://berth.example.com`. Without it, the `Host`
     /// of each request decides.
     pub public_url: Option<String>,
     /// Host names for port links. Without it, they are paths of this server.
     pub links_url: Option<LinksUrl>,
+    /// Where it is written who did what.
+    pub audit: Arc<Audit>,
 }

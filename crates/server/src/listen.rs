@@ -79,6 +79,7 @@ pub async fn serve(listener: Listener, control: Arc<Control>, config: Config, st
         control,
         public_url: config.public_url.map(Into::into),
         links_url: config.links_url.clone(),
+        audit: config.audit,
         stop: stop.clone(),
         connections: connections.clone(),
     };

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{FromRequestParts, MatchedPath, Request};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use berth_agb_api::envelope::Failure;
@@ -16,7 +16,7 @@ use rand::RngExt;
 use tracing::{Instrument, debug, error, info, info_span};
 
 use crate::error::ApiError;
-use crate::pages;
+use crate::{App, audit, pages};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -69,8 +69,8 @@ impl<S: Sync> FromRequestParts<S> for RequestId {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-/// Runs a request: gives it an id, logs it once, and writes the body of a failure.
-pub(crate) async fn surround(mut request: Request, next: Next) -> Response {
+/// Runs a request: gives it an id, logs it once, writes its audit line and the body of a failure.
+pub(crate) async fn surround(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let id = RequestId::new();
     let started = Instant::now();
     let method = request.method().clone();
@@ -88,10 +88,11 @@ pub(crate) async fn surround(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(id.clone());
     // People open port links in browsers; everything else answers programs.
     let to_a_person = route.starts_with("/port/") && takes_pages(request.headers());
+    let asked = audit::Asked::new(&request, &route, id.as_str(), &peer);
     let span = info_span!("request", request.id = %id.as_str());
 
     async {
-        let mut response = next.run(request).await;
+        let mut response = audit::watch(app.audit, asked, next.run(request)).await;
         let failure = response.extensions_mut().remove::<Arc<ApiError>>();
         let duration_ms = started.elapsed().as_secs_f64() * 1e3;
         let status = response.status().as_u16();

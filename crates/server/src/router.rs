@@ -69,7 +69,7 @@ pub(crate) fn router(app: App) -> Router {
                 ),
             )
         })
-        .layer(middleware::from_fn(surround))
+        .layer(middleware::from_fn_with_state(app.clone(), surround))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(app)
 }

@@ -15,9 +15,9 @@ use http::{HeaderName, StatusCode};
 use hyper_util::rt::TokioIo;
 use tracing::debug;
 
-use crate::App;
 use crate::edge::{self, explained};
 use crate::error::ApiError;
+use crate::{App, audit};
 
 /// Bytes that wait in each direction for a slow reader. Small: the live view's own flow control wants to feel the link.
 const BUFFER_BYTES: usize = 16 << 10;
@@ -46,6 +46,7 @@ pub(crate) async fn open(
     mut request: Request,
     kind: Tunnel,
 ) -> Result<Response, ApiError> {
+    audit::uses(&session);
     let headers = handshake(request.headers())?;
     let guest = match session.guest.open_tunnel(path, headers).await {
         Ok(guest) => guest,
@@ -53,8 +54,10 @@ pub(crate) async fn open(
     };
     let client = hyper::upgrade::on(&mut request);
     let (app, connections) = (app.clone(), app.connections.clone());
+    let opened = audit::opened();
     let accept = guest.headers.get(SEC_WEBSOCKET_ACCEPT).cloned();
     connections.spawn(async move {
+        let _opened = opened;
         let client = match client.await {
             Ok(client) => client,
             Err(error) => return debug!("a client left during the handshake: {error}"),

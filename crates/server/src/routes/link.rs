@@ -10,12 +10,12 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde_json::value::RawValue;
 
-use crate::App;
 use crate::auth::token;
 use crate::body::{Body, malformed};
 use crate::edge;
 use crate::error::ApiError;
 use crate::request::RequestId;
+use crate::{App, audit};
 
 /// `POST /link/{session}/callTool`.
 ///
@@ -28,12 +28,14 @@ pub(crate) async fn call(
     id: RequestId,
     Body(body): Body,
 ) -> Result<Response, ApiError> {
+    audit::names(&session_id);
     let token = token(&headers)?;
     let call: LinkCall<'_> = serde_json::from_slice(&body).map_err(malformed)?;
     let request_id = call.request_id.clone().unwrap_or_else(|| id.into());
     let answer = match run(&app, &session_id, token, call).await {
         Ok(answer) => answer,
         Err(error) if error.code == Code::SessionNotFound && error.cause.is_none() => {
+            audit::note(|note| note.refusal = Some(error.code));
             let result = ToolResult::error(error.message);
             serde_json::to_vec(&result)
                 .map_err(|error| {

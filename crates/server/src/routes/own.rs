@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::sessions::{Answer, page_length, read_token, write_token};
-use crate::App;
 use crate::auth::Caller;
 use crate::body::Query;
 use crate::error::ApiError;
 use crate::request::RequestId;
+use crate::{App, audit};
 
 /// Query of `GET /api/v1/sessions`.
 #[derive(Debug, Default, Deserialize)]
@@ -84,6 +84,7 @@ pub(crate) async fn pause(
     id: RequestId,
     Path(session_id): Path<String>,
 ) -> Answer<SessionDetail> {
+    audit::names(&session_id);
     let session = app.control.session(&caller.key.id, &session_id).await?;
     app.control.pause(&session).await?;
     let detail = app.control.detail(&caller.key.id, &session_id).await?;
@@ -97,6 +98,7 @@ pub(crate) async fn resume(
     id: RequestId,
     Path(session_id): Path<String>,
 ) -> Answer<SessionDetail> {
+    audit::names(&session_id);
     let session = app.control.session(&caller.key.id, &session_id).await?;
     drop(app.control.begin_call(&session).await?);
     let detail = app.control.detail(&caller.key.id, &session_id).await?;

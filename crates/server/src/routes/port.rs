@@ -14,7 +14,7 @@ use crate::body::Query;
 use crate::error::ApiError;
 use crate::request::RequestId;
 use crate::urls::{Base, Protocol, Seen};
-use crate::{App, proxy};
+use crate::{App, audit, proxy};
 
 /// `GET /internet/getLink`, and its other name `GET /mcp/getLink`. Without a port, the link is to the first one that may
 /// be reached. Counts as use.
@@ -68,6 +68,7 @@ pub(crate) async fn pass(
             _ => error,
         }
     })?;
+    audit::uses(&session);
     let path = asked(request.uri().path_and_query(), link);
     proxy::pass(&app, &session, port, &seen, &path, request).await
 }

@@ -11,12 +11,12 @@ use berth_agb_api::responses::{
 use berth_agb_api::{Code, labels};
 use berth_control::{Cursor, NewSession, Session, SessionState};
 
-use crate::App;
 use crate::auth::{Caller, FormerCaller};
 use crate::body::{Json, Query};
 use crate::error::ApiError;
 use crate::request::RequestId;
 use crate::urls::Base;
+use crate::{App, audit};
 
 /// Answer of a handler with `data`.
 pub(super) type Answer<T> = Result<axum::Json<Success<T>>, ApiError>;
@@ -48,7 +48,12 @@ pub(crate) async fn create(
         policy: body.mcp_policy_id.as_deref(),
         contexts: body.persistence_data_list.map_or(0, |list| list.len()),
     };
+    audit::note(|note| {
+        note.image = Some(audit::shown(new.image));
+        note.labels = Some(new.labels.keys().cloned().collect());
+    });
     let (session, ticket) = app.control.create(&caller.key, new).await?;
+    audit::uses(&session);
     Ok(axum::Json(Success::new(
         id,
         session_data(&app, &base, &session, &ticket, None)?,
@@ -174,6 +179,7 @@ pub(super) fn session_id(named: &SessionRef) -> Result<&str, ApiError> {
         .as_deref()
         .map(str::trim)
         .filter(|id| !id.is_empty())
+        .inspect(|id| audit::names(id))
         .ok_or_else(|| ApiError::missing("sessionId", "the id of a session"))
 }
 

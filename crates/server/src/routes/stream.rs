@@ -4,10 +4,10 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use berth_guest_api::STREAM;
 
-use crate::App;
 use crate::auth::token;
 use crate::error::ApiError;
 use crate::tunnel::{self, Tunnel};
+use crate::{App, audit};
 
 /// `GET /ws/{session}`.
 pub(crate) async fn open(
@@ -15,6 +15,7 @@ pub(crate) async fn open(
     Path(session_id): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    audit::names(&session_id);
     let session = app
         .control
         .session_by_token(&session_id, token(request.headers())?)

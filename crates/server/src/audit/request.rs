@@ -1,0 +1,269 @@
+//! What a request is remembered by: handlers note it while they run, one line is written when the answer is ready.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::Request;
+use axum::response::Response;
+use berth_agb_api::Code;
+use berth_control::{KeyRow, Session};
+use http::Method;
+
+use super::{Audit, Line, REFUSED};
+use crate::error::ApiError;
+
+/// A route whose every request is written down.
+struct Watched {
+    /// Any, if there is none.
+    method: Option<Method>,
+    route: &'static str,
+    event: &'static str,
+    /// What the caller shows: an API `key`, a session's `token`, or the `ticket` of a live view.
+    credential: &'static str,
+}
+
+const fn watched(
+    method: Option<Method>,
+    route: &'static str,
+    event: &'static str,
+    credential: &'static str,
+) -> Watched {
+    Watched {
+        method,
+        route,
+        event,
+        credential,
+    }
+}
+
+/// The routes that create, use, show or end something. What only reads (lists, states) is left out: clients poll it.
+const WATCHED: &[Watched] = &[
+    watched(Some(Method::POST), "/mcp/createSession", "session.create", "key"),
+    watched(Some(Method::POST), "/mcp/getSession", "view.issue", "key"),
+    watched(Some(Method::POST), "/mcp/getMcpResource", "view.issue", "key"),
+    watched(
+        Some(Method::POST),
+        "/mcp/releaseSessionAsync",
+        "session.release",
+        "key",
+    ),
+    watched(
+        Some(Method::POST),
+        "/mcp/releaseSession",
+        "session.release",
+        "key",
+    ),
+    watched(Some(Method::POST), "/sdk/SetLabel", "session.labels", "key"),
+    watched(
+        Some(Method::POST),
+        "/api/v1/sessions/{session}/pause",
+        "session.pause",
+        "key",
+    ),
+    watched(
+        Some(Method::POST),
+        "/api/v1/sessions/{session}/resume",
+        "session.resume",
+        "key",
+    ),
+    watched(Some(Method::POST), "/mcp", "session.tools", "key"),
+    watched(
+        Some(Method::POST),
+        "/link/{session}/callTool",
+        "session.tools",
+        "token",
+    ),
+    watched(Some(Method::GET), "/ws/{session}", "stream.open", "token"),
+    watched(Some(Method::GET), "/view/{ticket}/ws", "view.open", "ticket"),
+    watched(Some(Method::GET), "/internet/getLink", "link.issue", "key"),
+    watched(Some(Method::GET), "/mcp/getLink", "link.issue", "key"),
+    watched(None, "/port/{link}/", "port.open", "link"),
+    watched(None, "/port/{link}/{*path}", "port.open", "link"),
+];
+
+/// Characters of a text that a client chose.
+const TEXT_CHARS_MAX: usize = 100;
+
+tokio::task_local! {
+    static CURRENT: Current;
+}
+
+struct Current {
+    audit: Arc<Audit>,
+    asked: Arc<Asked>,
+    note: RefCell<Note>,
+}
+
+/// What is known of a request before a handler sees it.
+pub(crate) struct Asked {
+    watched: Option<&'static Watched>,
+    route: String,
+    request_id: String,
+    peer: String,
+    forwarded_for: Option<IpAddr>,
+    started: Instant,
+}
+
+/// What handlers add.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Note {
+    pub(crate) key_id: Option<String>,
+    pub(crate) key_name: Option<String>,
+    pub(crate) session_id: Option<String>,
+    pub(crate) image: Option<String>,
+    /// The keys of labels; their values may say more than an auditor should read.
+    pub(crate) labels: Option<Vec<String>>,
+    pub(crate) tool: Option<String>,
+    /// A refusal that the answer's status does not show.
+    pub(crate) refusal: Option<Code>,
+}
+
+impl Asked {
+    /// Reads a request; `route` is its pattern, because paths hold tickets.
+    pub(crate) fn new(request: &Request, route: &str, request_id: &str, peer: &str) -> Self {
+        let forwarded = request.headers().get_all("x-forwarded-for").iter().next_back();
+        Self {
+            watched: WATCHED.iter().find(|watched| {
+                watched.route == route
+                    && watched
+                        .method
+                        .as_ref()
+                        .is_none_or(|method| method == request.method())
+            }),
+            route: route.to_owned(),
+            request_id: request_id.to_owned(),
+            peer: peer.to_owned(),
+            // The last address is the one that the nearest proxy saw; those before it are a client's word.
+            forwarded_for: forwarded
+                .and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()),
+            started: Instant::now(),
+        }
+    }
+
+    fn line<'a>(&'a self, event: &'a str, note: &'a Note) -> Line<'a> {
+        Line {
+            request_id: Some(&self.request_id),
+            credential: self.watched.map(|watched| watched.credential),
+            peer: Some(&self.peer)
+                .filter(|peer| !peer.is_empty())
+                .map(String::as_str),
+            forwarded_for: self.forwarded_for,
+            key_id: note.key_id.as_deref(),
+            key_name: note.key_name.as_deref(),
+            session_id: note.session_id.as_deref(),
+            image: note.image.as_deref(),
+            labels: note.labels.as_deref(),
+            tool: note.tool.as_deref(),
+            ..Line::of(event)
+        }
+    }
+}
+
+/// Runs a request, then writes its line, if it deserves one.
+pub(crate) async fn watch(audit: Arc<Audit>, asked: Asked, run: impl Future<Output = Response>) -> Response {
+    let asked = Arc::new(asked);
+    let current = Current {
+        audit: Arc::clone(&audit),
+        asked: Arc::clone(&asked),
+        note: RefCell::default(),
+    };
+    CURRENT
+        .scope(current, async {
+            let response = run.await;
+            let note = CURRENT.with(|current| current.note.take());
+            write(&audit, &asked, &note, &response);
+            response
+        })
+        .await
+}
+
+fn write(audit: &Audit, asked: &Asked, note: &Note, response: &Response) {
+    let failure = response
+        .extensions()
+        .get::<Arc<ApiError>>()
+        .map(|error| error.code);
+    let refusal = failure.or(note.refusal);
+    let event = match (refusal, asked.watched) {
+        (Some(Code::InvalidApiKey), _) => REFUSED,
+        (_, Some(watched)) => watched.event,
+        (_, None) => return,
+    };
+    let line = Line {
+        route: (event == REFUSED).then_some(asked.route.as_str()),
+        outcome: refusal.map_or("ok", Code::as_str),
+        duration_ms: asked.watched.map(|_| millis(asked.started)),
+        ..asked.line(event, note)
+    };
+    audit.write(line);
+}
+
+/// Notes something about the request that is being handled. Says nothing where there is none.
+pub(crate) fn note(add: impl FnOnce(&mut Note)) {
+    let _ = CURRENT.try_with(|current| add(&mut current.note.borrow_mut()));
+}
+
+/// Notes the key that the request shows.
+pub(crate) fn asked_by(key: &KeyRow) {
+    note(|note| {
+        note.key_id = Some(key.id.clone());
+        note.key_name = Some(key.name.clone());
+    });
+}
+
+/// Notes the session that the request names, whether there is one or not.
+pub(crate) fn names(session_id: &str) {
+    note(|note| note.session_id = Some(shown(session_id)));
+}
+
+/// Notes the session that the request uses, and the key it belongs to.
+pub(crate) fn uses(session: &Session) {
+    note(|note| {
+        note.session_id = Some(session.id.clone());
+        note.key_id = Some(session.key_id.clone());
+    });
+}
+
+/// A text of a client, as it may stand in a line.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().take(TEXT_CHARS_MAX).collect()
+}
+
+/// A connection that the present request has opened. Its end is a line of its own.
+pub(crate) struct Opened {
+    audit: Arc<Audit>,
+    asked: Arc<Asked>,
+    note: Note,
+    since: Instant,
+}
+
+/// Begins to measure a connection; keep the value for as long as it is open.
+pub(crate) fn opened() -> Option<Opened> {
+    CURRENT
+        .try_with(|current| Opened {
+            audit: Arc::clone(&current.audit),
+            asked: Arc::clone(&current.asked),
+            note: current.note.borrow().clone(),
+            since: Instant::now(),
+        })
+        .ok()
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let event = match self.asked.watched.map(|watched| watched.event) {
+            Some("view.open") => "view.close",
+            Some("stream.open") => "stream.close",
+            _ => return,
+        };
+        self.audit.write(Line {
+            duration_ms: Some(millis(self.since)),
+            ..self.asked.line(event, &self.note)
+        });
+    }
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
