@@ -14,7 +14,7 @@ const EMPTY_NAMES: [&str; 8] = [
 ];
 
 /// Which crate may stand on which. A crate that is missing here may stand on none of ours.
-const MAY_STAND_ON: [(&str, &[&str]); 10] = [
+const MAY_STAND_ON: [(&str, &[&str]); 11] = [
     ("guest-client", &["guest-api"]),
     (
         "control",
@@ -25,8 +25,9 @@ const MAY_STAND_ON: [(&str, &[&str]); 10] = [
     ("client", &["agb-api"]),
     (
         "cli",
-        &["client", "control", "images", "sandbox", "server", "store"],
+        &["client", "control", "images", "sandbox", "server", "store", "webhook"],
     ),
+    ("webhook", &["store"]),
     ("agb-api", &[]),
     ("guest-api", &[]),
     ("store", &[]),
