@@ -50,6 +50,7 @@ async fn serve(mut settings: Settings) -> Outcome {
     let audit = settings.start_audit()?;
     let control = Control::start(settings.control).await?;
     announce(address);
+    notify(sd_notify::NotifyState::Ready);
 
     let stop = CancellationToken::new();
     let config = berth_server::Config {
@@ -74,11 +75,22 @@ async fn serve(mut settings: Settings) -> Outcome {
         }
         break;
     }
+    notify(sd_notify::NotifyState::Stopping);
     stop.cancel();
     serving.await?;
     control.shutdown().await;
     info!("stopped; sessions go on and are taken over by the next start");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells the service manager, if one started this server and asked to be told.
+fn notify(state: sd_notify::NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "could not tell the service manager"
+        );
+    }
 }
 
 /// The one line on standard output: whoever started the server waits for it.

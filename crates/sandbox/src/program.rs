@@ -45,7 +45,16 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
 
 /// A command for a program of the system. If it is missing, starting the command says so.
 pub(crate) fn command(name: &str) -> Command {
-    Command::new(find(name).unwrap_or_else(|| name.into()))
+    let mut command = Command::new(find(name).unwrap_or_else(|| name.into()));
+    // The server's settings may hold secrets. The service manager's socket is for the server alone: a runtime that finds
+    // it waits for a word of the guest's.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("BERTH_") || text == "NOTIFY_SOCKET" {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// Runs a program to its end and returns what it printed, shortened. `operation` is for the error.

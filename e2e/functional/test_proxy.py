@@ -1,0 +1,140 @@
+"""Behind a proxy with TLS, under a path prefix, configured by the files in `deploy/`."""
+
+import json
+import pathlib
+import shutil
+import ssl
+import subprocess
+import time
+
+import pytest
+import requests
+import websockets.sync.client
+from agb import AGB, CreateSessionParams
+from agb.config import Config
+from berth import free_port
+from conftest import IMAGE
+
+LIVE = "Boolean(window.__berth) && window.__berth.state === 'live' && window.__berth.framesPainted > 0"
+
+DEPLOY = pathlib.Path(__file__).parents[2] / "deploy"
+
+
+def changed(name, *changes):
+    """A file of `deploy/`, with what a test must have otherwise."""
+    text = (DEPLOY / name).read_text()
+    for old, new in changes:
+        assert text.count(old) >= 1, f"{old!r} is not in {name}"
+        text = text.replace(old, new)
+    return text
+
+
+def nginx(folder, port, backend):
+    own = changed("nginx.conf", ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
+                  ("127.0.0.1:8080", backend), ("berth.example.com", "localhost"),
+                  ("/etc/ssl/", f"{folder}/"))
+    (folder / "berth.conf").write_text(own)
+    temporary = "".join(f"{kind}_temp_path {folder}/{kind}; " for kind in
+                        ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    (folder / "nginx.conf").write_text(
+        f"daemon off; pid {folder}/pid; error_log stderr warn; worker_processes 1;\n"
+        f"events {{ }}\nhttp {{ {temporary} include {folder}/berth.conf; }}\n")
+    command = ["/usr/sbin/nginx", "-e", "stderr", "-c", folder / "nginx.conf"]
+    subprocess.run([*command, "-t"], check=True, capture_output=True)
+    return command
+
+
+def caddy(folder, port, backend):
+    own = changed("Caddyfile", ("berth.example.com {", f"https://localhost:{port} {{\n\tbind 127.0.0.1\n"
+                                f"\ttls {folder}/berth.pem {folder}/berth.key\n"), ("127.0.0.1:8080", backend))
+    (folder / "Caddyfile").write_text("{\n\tadmin off\n\tauto_https disable_redirects\n}\n" + own)
+    return ["caddy", "run", "--adapter", "caddyfile", "--config", folder / "Caddyfile"]
+
+
+@pytest.fixture(scope="module", params=[nginx, caddy])
+def proxied(request, new_server, tmp_path_factory):
+    """A server whose clients reach it through a proxy: its base URL, its key, the proxy's certificate."""
+    folder = tmp_path_factory.mktemp("proxy")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                    "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:true",
+                    "-keyout", folder / "berth.key", "-out", folder / "berth.pem"], check=True, capture_output=True)
+    port = free_port()
+    base = f"https://localhost:{port}/berth"
+    server = new_server("--pool", "1", "--public-url", base)
+    command = request.param(folder, port, server.endpoint.removeprefix("http://"))
+    environment = {"HOME": str(folder), "PATH": "/usr/bin:/bin"}
+    with open(folder / "proxy.log", "wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        while True:
+            assert process.poll() is None, (folder / "proxy.log").read_text()
+            try:
+                assert requests.get(base + "/healthz", verify=folder / "berth.pem").json()["status"] == "ok"
+                break
+            except requests.ConnectionError:
+                pass
+        yield base, server, folder / "berth.pem"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def agb(proxied, monkeypatch):
+    base, server, certificate = proxied
+    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.setenv(name, str(certificate))
+    return AGB(api_key=server.key, cfg=Config(endpoint=base, timeout_ms=60000))
+
+
+def test_the_sdk_works_through_a_proxy(proxied, agb):
+    base, server, certificate = proxied
+    created = agb.create(CreateSessionParams(image_id=IMAGE))
+    assert created.success, created.error_message
+    session = created.session
+    assert session.link_url.startswith(base + "/link/") and session.ws_url.startswith("wss" + base[5:] + "/ws/")
+    assert session.command.execute("echo through").output == "through\n"
+
+    labels = {f"label-{number}": "é" * 250 for number in range(20)}  # a query of 30 KB
+    assert session.set_labels(labels).success and session.get_labels().data == labels
+
+    lines = []
+    run = session.code.run("import time\nfor n in range(3): print(n, flush=True); time.sleep(0.1)", "python",
+                           stream_beta=True, on_stdout=lines.append)
+    assert run.success and "".join(lines) == "0\n1\n2\n"
+
+    content = "é" * 700_000
+    assert session.file.write("/tmp/large", content).success
+    assert session.file.read("/tmp/large").content == content
+
+    # Who it was is told, though every connection comes from the proxy.
+    told = [json.loads(line) for line in (server.data / "audit.jsonl").read_text().splitlines()]
+    assert {line["forwardedFor"] for line in told if line["event"] == "session.tools"} == {"127.0.0.1"}
+    assert agb.delete(session).success
+
+
+def test_the_live_view_opens_through_a_proxy(proxied, agb, browser):
+    base, server, certificate = proxied
+    session = agb.create(CreateSessionParams(image_id=IMAGE)).session
+    url = session.info().data["resource_url"].split("?")[0]
+    assert url.startswith(base + "/view/")
+    page = requests.get(url, verify=certificate)
+    assert page.status_code == 200
+    # Without its last slash the page is one step away, still under the prefix.
+    moved = requests.get(url.rstrip("/"), verify=certificate)
+    assert moved.url == url and moved.status_code == 200
+
+    context = browser.new_context(ignore_https_errors=True)
+    page = context.new_page()
+    page.goto(url)
+    deadline = time.monotonic() + 60
+    while not page.evaluate(LIVE):
+        assert time.monotonic() < deadline, page.evaluate("JSON.stringify(window.__berth)")
+        page.wait_for_timeout(20)
+    context.close()
+
+    trust = ssl.create_default_context(cafile=certificate)
+    with pytest.raises(websockets.exceptions.InvalidStatus):
+        websockets.sync.client.connect("wss" + url[5:] + "ws", ssl=trust, origin="https://elsewhere.example", proxy=None)
+    assert agb.delete(session).success
