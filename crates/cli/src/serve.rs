@@ -49,6 +49,10 @@ async fn serve(mut settings: Settings) -> Outcome {
     let address = listener.address();
     let audit = settings.start_audit()?;
     let control = Control::start(settings.control).await?;
+    let webhooks = settings
+        .webhook
+        .map(|webhook| webhook.sender(control.store()))
+        .transpose()?;
     announce(address);
     notify(sd_notify::NotifyState::Ready);
 
@@ -58,6 +62,7 @@ async fn serve(mut settings: Settings) -> Outcome {
         links_url: settings.links_url,
         audit,
     };
+    let webhooks = webhooks.map(|sender| tokio::spawn(sender.run(stop.clone())));
     let serving = tokio::spawn(berth_server::serve(
         listener,
         control.clone(),
@@ -78,6 +83,9 @@ async fn serve(mut settings: Settings) -> Outcome {
     notify(sd_notify::NotifyState::Stopping);
     stop.cancel();
     serving.await?;
+    if let Some(webhooks) = webhooks {
+        webhooks.await?;
+    }
     control.shutdown().await;
     info!("stopped; sessions go on and are taken over by the next start");
     Ok(ExitCode::SUCCESS)

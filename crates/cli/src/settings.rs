@@ -10,6 +10,9 @@ use std::time::Duration;
 use berth_control::{Config, Database, IdleAction, WarmImage};
 use berth_server::LinksUrl;
 use berth_server::{Audit, AuditError};
+use berth_webhook::Target;
+
+use crate::webhook::{self, Webhook};
 
 /// Ready sandboxes that one image may have.
 const POOL_MAX: usize = 1000;
@@ -109,6 +112,16 @@ const SETTINGS: &[Setting] = &[
         default: "",
     },
     Setting {
+        name: "webhook_url",
+        help: "Post events of sessions there",
+        default: "",
+    },
+    Setting {
+        name: "webhook_secret_file",
+        help: "File with the secret that signs them; only its owner may read it",
+        default: "",
+    },
+    Setting {
         name: "log_format",
         help: "Log lines as `text` or `json`",
         default: "text",
@@ -130,6 +143,8 @@ pub(crate) struct Settings {
     pub(crate) links_url: Option<LinksUrl>,
     /// Where the audit log goes, if anywhere.
     pub(crate) audit: Option<PathBuf>,
+    /// Where events of sessions go, if anywhere.
+    pub(crate) webhook: Option<Webhook>,
     pub(crate) log_format: LogFormat,
     pub(crate) control: Config,
 }
@@ -316,12 +331,30 @@ pub(crate) fn read(
         ("", data) => Ok(data.as_ref().map(|data| data.join("audit.jsonl"))),
         (path, _) => folder(path).map(Some),
     });
+    let webhook_url = reader.value("webhook_url", |text| match text {
+        "" => Ok(None),
+        url => url
+            .parse::<Target>()
+            .map(Some)
+            .map_err(|_| "a URL that begins with http:// or https:// and holds no user or password"),
+    });
+    let webhook_secret = reader.value("webhook_secret_file", |text| match text {
+        "" => Ok(None),
+        path => folder(path).map(Some),
+    });
+    let webhook = match (webhook_url, webhook_secret) {
+        (Some(url), Some(file)) => {
+            reader.checked(Webhook::of(url, file, (reader.environment)(webhook::SECRET)))
+        }
+        _ => None,
+    };
     let log_format = reader.value("log_format", |text| match text {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
         _ => Err("text, json"),
     });
 
+    let events = matches!(webhook, Some(Some(_)));
     let bad = reader.bad;
     let all = || {
         Some(Settings {
@@ -329,10 +362,11 @@ pub(crate) fn read(
             public_url: public_url?,
             links_url: links_url?,
             audit: audit?,
+            webhook: webhook?,
             log_format: log_format?,
             control: Config {
                 database: database?,
-                events: false,
+                events,
                 data: data?,
                 images: images?,
                 runtime: runtime?,
@@ -398,6 +432,11 @@ impl Reader<'_> {
             };
             self.file.insert(name, (text, place));
         }
+    }
+
+    /// What several settings make together, or `None` with the refusal noted.
+    fn checked<T>(&mut self, made: Result<T, impl std::fmt::Display>) -> Option<T> {
+        made.map_err(|error| self.bad.push(error.to_string())).ok()
     }
 
     /// The value of a setting, or `None` with the refusal noted.

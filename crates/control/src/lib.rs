@@ -94,6 +94,11 @@ impl Control {
         Ok(self.store.authenticate(text).await?)
     }
 
+    /// The store, for what works on it beside the control plane: the sender of webhooks.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Looks at once whether keys were revoked, and ends their sessions.
     pub fn look_at_keys(&self) {
         self.keys.notify_one();

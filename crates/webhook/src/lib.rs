@@ -1,7 +1,7 @@
 //! Webhooks: tells a program of the operator's what happens to sessions, signed as the Standard Webhooks specification
 //! says.
 //!
-//! In: events from an [`Outbox`], which wrote each together with what it tells of. Out: one `POST` per event, repeated
+//! In: events from the store, which wrote each together with what it tells of. Out: one `POST` per event, repeated
 //! until it is answered with 2xx, for at most a day. A receiver can get an event twice, and events in another order than
 //! they happened in; `webhook-id` tells doubles.
 //!
@@ -9,12 +9,10 @@
 //!
 //! Start reading at [`Sender`].
 
-mod outbox;
 mod pace;
 mod secret;
 mod sender;
 
-pub use outbox::{Event, Outbox};
 pub use pace::Pace;
 pub use secret::{Secret, SecretError};
 pub use sender::{Sender, SetUpError, Target, TargetError};

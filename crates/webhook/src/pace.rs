@@ -13,7 +13,7 @@ pub struct Pace {
     pub longest_pause: Duration,
     /// An event that is older when an attempt fails is given up.
     pub give_up_after: Duration,
-    /// How often the outbox is looked at while nothing is due.
+    /// How often the store is looked at while nothing is due.
     pub look_every: Duration,
 }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use berth_store::{EventRow, Store, StoreError};
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use rand::RngExt;
@@ -11,15 +12,14 @@ use reqwest::{Client, Url, redirect};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::outbox::{Event, Outbox};
 use crate::pace::Pace;
 use crate::secret::Secret;
 
 /// Attempts that are under way at the same time.
 const AT_ONCE: u32 = 8;
 
-/// The pause after the outbox could not be reached.
-const OUTBOX_PAUSE: Duration = Duration::from_secs(5);
+/// The pause after the store could not be reached.
+const STORE_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long attempts that are under way may take after a stop was asked for.
 const STOP_GRACE: Duration = Duration::from_secs(2);
@@ -74,9 +74,9 @@ enum AttemptError {
     NoAnswer(#[source] reqwest::Error),
 }
 
-/// Delivers the events of one outbox to one target.
-pub struct Sender<O> {
-    outbox: O,
+/// Delivers the events of one store to one target. Several may work on one store: each event is taken by one of them.
+pub struct Sender {
+    store: Store,
     target: Target,
     secret: Secret,
     pace: Pace,
@@ -85,9 +85,9 @@ pub struct Sender<O> {
     is_failing: AtomicBool,
 }
 
-impl<O: Outbox> Sender<O> {
+impl Sender {
     /// A sender, which does nothing until it is [run](Self::run).
-    pub fn new(outbox: O, target: Target, secret: Secret, pace: Pace) -> Result<Self, SetUpError> {
+    pub fn new(store: Store, target: Target, secret: Secret, pace: Pace) -> Result<Self, SetUpError> {
         // One implementation of the primitives for the whole process; whoever comes second finds it there.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
@@ -98,7 +98,7 @@ impl<O: Outbox> Sender<O> {
             .build()
             .map_err(SetUpError)?;
         Ok(Self {
-            outbox,
+            store,
             target,
             secret,
             pace,
@@ -124,7 +124,7 @@ impl<O: Outbox> Sender<O> {
                             error = &error as &dyn std::error::Error,
                             "could not look for events to deliver; trying again"
                         );
-                        OUTBOX_PAUSE
+                        STORE_PAUSE
                     }
                 };
                 tokio::select! {
@@ -140,8 +140,8 @@ impl<O: Outbox> Sender<O> {
     }
 
     /// Tries what is due now; how many events that were.
-    async fn round(&self) -> Result<usize, O::Error> {
-        let events = self.outbox.due(Timestamp::now(), AT_ONCE).await?;
+    async fn round(&self) -> Result<usize, StoreError> {
+        let events = self.store.due_events(Timestamp::now(), AT_ONCE).await?;
         let count = events.len();
         stream::iter(events.into_iter().map(|event| self.deliver(event)))
             .buffer_unordered(AT_ONCE as usize)
@@ -151,7 +151,7 @@ impl<O: Outbox> Sender<O> {
             .await
     }
 
-    async fn deliver(&self, event: Event) -> Result<(), O::Error> {
+    async fn deliver(&self, event: EventRow) -> Result<(), StoreError> {
         let next = match self.attempt(&event).await {
             Ok(()) => {
                 if self.is_failing.swap(false, Ordering::Relaxed) {
@@ -162,18 +162,18 @@ impl<O: Outbox> Sender<O> {
             Err(error) => self.next_attempt(&event, &error),
         };
         match next {
-            None => self.outbox.done(&event.id).await,
-            Some(next) => self.outbox.failed(&event.id, next).await,
+            None => self.store.event_delivered(&event.id).await,
+            Some(next) => self.store.event_failed(&event.id, next).await,
         }
     }
 
     /// When an event is tried again that was not taken; `None` when it is given up.
-    fn next_attempt(&self, event: &Event, error: &AttemptError) -> Option<Timestamp> {
+    fn next_attempt(&self, event: &EventRow, error: &AttemptError) -> Option<Timestamp> {
         let now = Timestamp::now();
         let age = Duration::try_from(now.duration_since(event.created)).unwrap_or_default();
         let chance = rand::rng().random_range(0.0..1.0);
         let cause = error as &dyn std::error::Error;
-        let Some(pause) = self.pace.pause(event.attempts.saturating_add(1), age, chance) else {
+        let Some(pause) = self.pace.pause(event.attempts, age, chance) else {
             warn!(
                 error = cause,
                 "gave up event {} ({}), which {} has not taken for {age:.0?}",
@@ -198,7 +198,7 @@ impl<O: Outbox> Sender<O> {
     }
 
     /// Posts an event once. The answer counts when its head is there; its body is not read.
-    async fn attempt(&self, event: &Event) -> Result<(), AttemptError> {
+    async fn attempt(&self, event: &EventRow) -> Result<(), AttemptError> {
         let timestamp = Timestamp::now().as_second();
         let answer = self
             .client
