@@ -17,7 +17,7 @@ use sqlx::{AnyPool, Executor};
 use crate::{Result, StoreError};
 
 /// How long a statement waits for another writer or for a free connection before it gives up.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Connections at most. SQLite has one writer; the rest read.
 const SQLITE_CONNECTIONS_MAX: u32 = 4;
@@ -73,9 +73,15 @@ impl Database {
         let pool = AnyPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(PATIENCE)
+            // A file does not go away; a server does, and its restart is not to be seen.
+            .test_before_acquire(!sqlite)
             .after_connect(move |connection, _| {
                 Box::pin(async move {
-                    if sqlite {
+                    if !sqlite {
+                        connection
+                            .execute("SET lock_timeout = '5s'; SET statement_timeout = '15s'")
+                            .await?;
+                    } else {
                         // In WAL mode a killed process loses nothing with NORMAL; a machine that loses power may lose
                         // the last moments, but with it went every session that they told of.
                         connection
@@ -121,6 +127,14 @@ impl Database {
             database: self.to_string(),
             source,
         })
+    }
+
+    /// Writers that this process may have at the same time.
+    pub(crate) fn writers(&self) -> usize {
+        match self {
+            Database::Sqlite(_) => 1,
+            Database::Postgres(_) => POSTGRES_CONNECTIONS_MAX as usize,
+        }
     }
 
     /// The statement that begins a transaction which writes. SQLite would otherwise take its lock at the first write,

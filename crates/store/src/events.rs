@@ -98,6 +98,7 @@ impl Store {
     /// Takes events whose time has come, oldest first. Nobody else gets them for a minute.
     pub async fn due_events(&self, now: Timestamp, limit: u32) -> Result<Vec<EventRow>> {
         let what = "take the events that are due";
+        let _turn = self.turn().await.map_err(failed(what))?;
         let rows = sqlx::query(
             // The condition stands outside as well: whoever waited here for another server's update looks again.
             "UPDATE events SET next_attempt_ms = $1, attempts = attempts + 1
@@ -143,9 +144,7 @@ impl Store {
 
     /// Forgets an event that was delivered.
     pub async fn event_delivered(&self, id: &str) -> Result<()> {
-        sqlx::query("DELETE FROM events WHERE id = $1")
-            .bind(id)
-            .execute(&self.pool)
+        self.write(sqlx::query("DELETE FROM events WHERE id = $1").bind(id))
             .await
             .map_err(failed("forget an event"))?;
         Ok(())
@@ -153,22 +152,22 @@ impl Store {
 
     /// Says when an event that was not delivered is to be tried again.
     pub async fn event_failed(&self, id: &str, next_attempt: Timestamp) -> Result<()> {
-        sqlx::query("UPDATE events SET next_attempt_ms = $1 WHERE id = $2")
-            .bind(next_attempt.as_millisecond())
-            .bind(id)
-            .execute(&self.pool)
-            .await
-            .map_err(failed("put an event off"))?;
+        self.write(
+            sqlx::query("UPDATE events SET next_attempt_ms = $1 WHERE id = $2")
+                .bind(next_attempt.as_millisecond())
+                .bind(id),
+        )
+        .await
+        .map_err(failed("put an event off"))?;
         Ok(())
     }
 
     /// Gives up on events that happened before `before`; how many.
     pub async fn forget_events(&self, before: Timestamp) -> Result<u64> {
-        let done = sqlx::query("DELETE FROM events WHERE created_ms < $1")
-            .bind(before.as_millisecond())
-            .execute(&self.pool)
+        let done = self
+            .write(sqlx::query("DELETE FROM events WHERE created_ms < $1").bind(before.as_millisecond()))
             .await
             .map_err(failed("forget old events"))?;
-        Ok(done.rows_affected())
+        Ok(done)
     }
 }

@@ -83,7 +83,7 @@ impl Store {
     /// Makes a key.
     pub async fn create_key(&self, new: &NewKey<'_>) -> Result<Key> {
         let (id, secret) = new_id_and_secret();
-        let inserted = sqlx::query(
+        let inserted = self.write(sqlx::query(
             "INSERT INTO keys (id, name, secret_hash, created_ms, expires_ms, sessions_max, memory_mib_max,
                                creations_per_minute_max)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -95,8 +95,7 @@ impl Store {
         .bind(new.expires.map(Timestamp::as_millisecond))
         .bind(new.limits.sessions.map(i64::from))
         .bind(new.limits.memory_mib.map(stored))
-        .bind(new.limits.creations_per_minute.map(i64::from))
-        .execute(&self.pool)
+        .bind(new.limits.creations_per_minute.map(i64::from)))
         .await;
         match inserted {
             Ok(_) => Ok(Key(format!("bk_{id}_{secret}"))),
@@ -143,6 +142,7 @@ impl Store {
     /// Revokes the key of this name or id; nothing when there is none that is not yet revoked.
     pub async fn revoke_key(&self, name_or_id: &str) -> Result<Option<KeyRow>> {
         let what = "revoke a key";
+        let _turn = self.turn().await.map_err(failed(what))?;
         let rows = sqlx::query(
             "UPDATE keys SET revoked_ms = $1 WHERE (name = $2 OR id = $2) AND revoked_ms IS NULL
              RETURNING id, name, created_ms, revoked_ms, expires_ms, sessions_max, memory_mib_max,

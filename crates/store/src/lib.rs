@@ -17,8 +17,16 @@ mod sandboxes;
 mod sessions;
 mod tickets;
 
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
 use jiff::Timestamp;
-use sqlx::{Any, AnyPool, Transaction};
+use sqlx::any::AnyArguments;
+use sqlx::query::Query;
+use sqlx::{Any, AnyConnection, AnyPool, Transaction};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use database::PATIENCE;
 
 pub use database::Database;
 pub use events::EventRow;
@@ -125,6 +133,9 @@ pub struct Store {
     pool: AnyPool,
     database: Database,
     options: Options,
+    /// SQLite has one writer. Those of this process take turns here, where they are woken in order; in SQLite itself they
+    /// would sleep and look again, each with a connection that readers need.
+    writer: Arc<Semaphore>,
 }
 
 impl Store {
@@ -134,6 +145,7 @@ impl Store {
             pool: database.open().await?,
             database: database.clone(),
             options,
+            writer: Arc::new(Semaphore::new(database.writers())),
         })
     }
 
@@ -151,9 +163,55 @@ impl Store {
         Ok(())
     }
 
+    /// A turn to write; statements that write are run while it is held.
+    async fn turn(&self) -> std::result::Result<SemaphorePermit<'_>, sqlx::Error> {
+        match tokio::time::timeout(PATIENCE, self.writer.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) => Err(sqlx::Error::PoolClosed),
+            Err(_) => Err(sqlx::Error::PoolTimedOut),
+        }
+    }
+
+    /// Runs one statement that writes; how many rows it changed.
+    async fn write(&self, query: Query<'_, Any, AnyArguments>) -> std::result::Result<u64, sqlx::Error> {
+        let _turn = self.turn().await?;
+        Ok(query.execute(&self.pool).await?.rows_affected())
+    }
+
     /// Begins a transaction that writes.
-    async fn begin(&self) -> std::result::Result<Transaction<'static, Any>, sqlx::Error> {
-        self.pool.begin_with(self.database.begin()).await
+    async fn begin(&self) -> std::result::Result<Writing<'_>, sqlx::Error> {
+        let turn = self.turn().await?;
+        Ok(Writing {
+            transaction: self.pool.begin_with(self.database.begin()).await?,
+            _turn: turn,
+        })
+    }
+}
+
+/// A transaction that writes, with its turn.
+struct Writing<'a> {
+    // Before the turn: whoever comes next finds the database free.
+    transaction: Transaction<'static, Any>,
+    _turn: SemaphorePermit<'a>,
+}
+
+impl Writing<'_> {
+    async fn commit(self) -> std::result::Result<(), sqlx::Error> {
+        self.transaction.commit().await
+    }
+}
+
+impl Deref for Writing<'_> {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for Writing<'_> {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        &mut self.transaction
     }
 }
 
@@ -179,11 +237,12 @@ fn trouble(error: &sqlx::Error) -> Trouble {
             Trouble::Busy
         }
         sqlx::Error::Database(error) => match error.code().as_deref() {
-            // PostgreSQL (five characters): connection lost, no more connections, going down or coming up, deadlock.
+            // PostgreSQL (five characters): connection lost, going down or coming up.
             Some(code) if code.len() == 5 && (code.starts_with("08") || code.starts_with("57P")) => {
                 Trouble::Busy
             }
-            Some("53300" | "55P03" | "40P01" | "40001") => Trouble::Busy,
+            // Too many connections, lock or statement timeout, deadlock, serialization.
+            Some("53300" | "55P03" | "57014" | "40P01" | "40001") => Trouble::Busy,
             Some("53100") => Trouble::Full,
             // SQLite: the low byte of the extended code says busy, locked, full.
             Some(code) => match code.parse::<u32>().map(|code| code & 0xff) {

@@ -54,14 +54,13 @@ pub struct SandboxRow {
 impl Store {
     /// Notes that a sandbox is about to be made.
     pub async fn insert_sandbox(&self, id: &str, node: &str, image: &str) -> Result<()> {
-        sqlx::query(
+        self.write(sqlx::query(
             "INSERT INTO sandboxes (id, node, image, state, created_ms) VALUES ($1, $2, $3, 'making', $4)",
         )
         .bind(id)
         .bind(node)
         .bind(image)
-        .bind(Timestamp::now().as_millisecond())
-        .execute(&self.pool)
+        .bind(Timestamp::now().as_millisecond()))
         .await
         .map_err(failed("note a new sandbox"))?;
         Ok(())
@@ -69,14 +68,16 @@ impl Store {
 
     /// Moves a sandbox from one state to another, unless someone else moved it first.
     pub async fn advance_sandbox(&self, id: &str, from: SandboxState, to: SandboxState) -> Result<()> {
-        let done = sqlx::query("UPDATE sandboxes SET state = $1 WHERE id = $2 AND state = $3")
-            .bind(to.word())
-            .bind(id)
-            .bind(from.word())
-            .execute(&self.pool)
+        let done = self
+            .write(
+                sqlx::query("UPDATE sandboxes SET state = $1 WHERE id = $2 AND state = $3")
+                    .bind(to.word())
+                    .bind(id)
+                    .bind(from.word()),
+            )
             .await
             .map_err(failed("advance a sandbox"))?;
-        if done.rows_affected() == 0 {
+        if done == 0 {
             return Err(StoreError::Moved {
                 what: "sandbox",
                 id: id.to_owned(),
@@ -87,9 +88,7 @@ impl Store {
 
     /// Marks a sandbox for removal, whatever its state.
     pub async fn condemn_sandbox(&self, id: &str) -> Result<()> {
-        sqlx::query("UPDATE sandboxes SET state = 'ending' WHERE id = $1")
-            .bind(id)
-            .execute(&self.pool)
+        self.write(sqlx::query("UPDATE sandboxes SET state = 'ending' WHERE id = $1").bind(id))
             .await
             .map_err(failed("mark a sandbox for removal"))?;
         Ok(())
@@ -97,9 +96,7 @@ impl Store {
 
     /// Forgets a sandbox of which nothing is left.
     pub async fn delete_sandbox(&self, id: &str) -> Result<()> {
-        sqlx::query("DELETE FROM sandboxes WHERE id = $1")
-            .bind(id)
-            .execute(&self.pool)
+        self.write(sqlx::query("DELETE FROM sandboxes WHERE id = $1").bind(id))
             .await
             .map_err(failed("forget a sandbox"))?;
         Ok(())

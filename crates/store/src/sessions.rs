@@ -125,11 +125,14 @@ impl Store {
     pub async fn insert_session(&self, new: &NewSession<'_>) -> Result<()> {
         let what = "write a new session";
         let mut transaction = self.begin().await.map_err(failed(what))?;
-        let claimed = sqlx::query("UPDATE sandboxes SET state = 'claimed' WHERE id = $1 AND state = 'ready'")
-            .bind(new.sandbox_id)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed(what))?;
+        let claimed = sqlx::query(
+            "UPDATE sandboxes SET state = 'claimed' WHERE id = $1 AND state = 'ready' AND node IN ($2, '')",
+        )
+        .bind(new.sandbox_id)
+        .bind(new.node)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed(what))?;
         if claimed.rows_affected() == 0 {
             return Err(StoreError::Moved {
                 what: "sandbox",
@@ -261,12 +264,14 @@ impl Store {
 
     /// Forgets sessions that ended before `before`, with their labels and tickets.
     pub async fn forget_sessions(&self, before: Timestamp) -> Result<u64> {
-        let done = sqlx::query("DELETE FROM sessions WHERE state = 'ended' AND ended_ms < $1")
-            .bind(before.as_millisecond())
-            .execute(&self.pool)
+        let done = self
+            .write(
+                sqlx::query("DELETE FROM sessions WHERE state = 'ended' AND ended_ms < $1")
+                    .bind(before.as_millisecond()),
+            )
             .await
             .map_err(failed("forget old sessions"))?;
-        Ok(done.rows_affected())
+        Ok(done)
     }
 }
 

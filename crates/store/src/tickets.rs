@@ -20,6 +20,7 @@ impl Store {
     /// Writes a ticket for a session.
     pub async fn insert_ticket(&self, session_id: &str, secret: &str, expires: Timestamp) -> Result<()> {
         let what = "write a ticket";
+        let _turn = self.turn().await.map_err(failed(what))?;
         let mut connection = self.pool.acquire().await.map_err(failed(what))?;
         write_ticket(&mut connection, session_id, secret, expires)
             .await
@@ -48,11 +49,10 @@ impl Store {
 
     /// Forgets tickets that expired before `before`.
     pub async fn forget_tickets(&self, before: Timestamp) -> Result<u64> {
-        let done = sqlx::query("DELETE FROM tickets WHERE expires_ms < $1")
-            .bind(before.as_millisecond())
-            .execute(&self.pool)
+        let done = self
+            .write(sqlx::query("DELETE FROM tickets WHERE expires_ms < $1").bind(before.as_millisecond()))
             .await
             .map_err(failed("forget old tickets"))?;
-        Ok(done.rows_affected())
+        Ok(done)
     }
 }

@@ -25,7 +25,9 @@ const MAY_STAND_ON: [(&str, &[&str]); 11] = [
     ("client", &["agb-api"]),
     (
         "cli",
-        &["client", "control", "images", "sandbox", "server", "store", "webhook"],
+        &[
+            "client", "control", "images", "sandbox", "server", "store", "webhook",
+        ],
     ),
     ("webhook", &["store"]),
     ("agb-api", &[]),

@@ -16,6 +16,9 @@ ALTER TABLE sessions ADD COLUMN end_detail TEXT;
 ALTER TABLE sessions ADD COLUMN memory_peak_bytes INTEGER;
 ALTER TABLE sessions ADD COLUMN log_tail TEXT;
 
+CREATE INDEX sandboxes_by_node ON sandboxes (node);
+CREATE INDEX tickets_by_session ON tickets (session_id);
+
 -- What webhooks are told. Written with what it tells of, removed when it was delivered.
 CREATE TABLE events (
     id              TEXT PRIMARY KEY,
