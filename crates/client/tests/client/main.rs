@@ -2,19 +2,19 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod stream;
+mod tools;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::extract::{DefaultBodyLimit, Query, Request};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use berth_client::{
-    Agb, AgbConfig, CreateSessionParams, Error, ListParams, RunEvent, Session, SessionStatus, WriteMode,
-};
+use berth_client::{Agb, AgbConfig, CreateSessionParams, Error, ListParams, Session, SessionStatus};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -62,24 +62,6 @@ fn with_session(routes: Router) -> Router {
 async fn session(routes: Router) -> Session {
     let agb = client(with_session(routes)).await;
     agb.create(CreateSessionParams::new("image")).await.unwrap()
-}
-
-/// The link route, with an answer for each body.
-fn link(answer: impl Fn(Value) -> Value + Clone + Send + Sync + 'static) -> Router {
-    Router::new().route(
-        "/link/s-1/callTool",
-        post(
-            |headers: HeaderMap, axum::Json(body): axum::Json<Value>| async move {
-                assert_eq!(headers["x-access-token"], "tok");
-                assert!(headers.get("authorization").is_none());
-                axum::Json(json!({"code": 0, "requestId": "l-1", "data": {"result": answer(body)}}))
-            },
-        ),
-    )
-}
-
-fn text(text: impl Into<String>, is_error: bool) -> Value {
-    json!({"isError": is_error, "content": [{"type": "text", "text": text.into()}]})
 }
 
 #[tokio::test]
@@ -254,189 +236,6 @@ async fn a_server_that_comes_back_is_found() {
 }
 
 #[tokio::test]
-async fn a_command_is_called_on_the_link_route() {
-    let session = session(link(|body| {
-        assert_eq!(
-            (&body["tool"], &body["server"]),
-            (&json!("shell"), &json!("wuying_shell"))
-        );
-        let args = &body["args"];
-        match args["command"].as_str().unwrap() {
-            "fails" => {
-                assert_eq!(
-                    *args,
-                    json!({"command": "fails", "timeout_ms": 1500, "cwd": "/tmp", "envs": {"A": "b"}})
-                );
-                text(r#"{"stdout":"o","stderr":"e","exit_code":3,"traceId":""}"#, true)
-            }
-            "ended" => text("session `s-1` not found or expired: it was released", true),
-            _ => text("`cwd` is `x`; allowed: an absolute path", true),
-        }
-    }))
-    .await;
-    let command = session.command();
-    let failed = command
-        .execute("fails")
-        .timeout(Duration::from_millis(1500))
-        .cwd("/tmp")
-        .env("A", "b")
-        .await;
-    let failed = failed.unwrap();
-    assert_eq!(
-        (failed.exit_code, failed.output().as_str(), failed.success()),
-        (3, "oe", false)
-    );
-    let ended = command.execute("ended").await.unwrap_err();
-    assert!(matches!(ended, Error::SessionEnded { .. }), "{ended}");
-    let refused = command.execute("x").await.unwrap_err();
-    assert!(
-        matches!(&refused, Error::Tool { tool, .. } if tool == "shell"),
-        "{refused}"
-    );
-}
-
-#[tokio::test]
-async fn a_tool_that_is_not_listed_takes_the_api_route() {
-    let session = session(Router::new().route(
-        "/mcp",
-        post(|axum::Json(body): axum::Json<Value>| async move {
-            assert_eq!(
-                body,
-                json!({"args": r#"{"a":1}"#, "sessionId": "s-1", "name": "other"})
-            );
-            success(text("done", false))
-        }),
-    ))
-    .await;
-    assert_eq!(
-        session.call_mcp_tool("other", &json!({"a": 1})).await.unwrap(),
-        "done"
-    );
-}
-
-#[tokio::test]
-async fn long_files_go_in_pieces() {
-    let content = Arc::new("ä".repeat(5 << 20));
-    let whole = Arc::clone(&content);
-    let session = session(link(move |body| {
-        let args = &body["args"];
-        if body["tool"] == "write_file" {
-            assert!(args["content"].as_str().unwrap().len() <= 4 << 20);
-            return text("true", false);
-        }
-        // Between characters, as the guest cuts.
-        let offset = usize::try_from(args["offset"].as_u64().unwrap())
-            .unwrap()
-            .min(whole.len());
-        let end = (offset + usize::try_from(args["length"].as_u64().unwrap()).unwrap()).min(whole.len());
-        text(&whole[offset..end], false)
-    }))
-    .await;
-    assert_eq!(session.file().read("/a").await.unwrap(), *content);
-    session
-        .file()
-        .write_with("/a", &content, WriteMode::CreateNew)
-        .await
-        .unwrap();
-}
-
-/// The stream route: sends `data` members to the run that the client begins, then closes.
-fn stream(messages: Vec<Value>) -> Router {
-    Router::new()
-        .route(
-            "/ws/s-1",
-            get(|headers: HeaderMap, upgrade: WebSocketUpgrade| async move {
-                assert_eq!(headers["x-access-token"], "tok");
-                upgrade.on_upgrade(async move |mut socket| {
-                    let Some(Ok(Message::Text(request))) = socket.recv().await else {
-                        return;
-                    };
-                    let request: Value = serde_json::from_str(request.as_str()).unwrap();
-                    assert_eq!(request["target"], "code");
-                    assert_eq!(
-                        request["data"]["params"],
-                        json!({"language": "python", "timeoutS": 60, "code": "x"})
-                    );
-                    for data in messages {
-                        let message = json!({"invocationId": request["invocationId"], "data": data});
-                        socket
-                            .send(Message::Text(message.to_string().into()))
-                            .await
-                            .unwrap();
-                    }
-                })
-            }),
-        )
-        .route(
-            "/mcp/getSessionInfo",
-            post(|| async { failure(400, "InvalidMcpSession.NotFound", "it was idle") }),
-        )
-}
-
-fn events() -> Vec<Value> {
-    vec![
-        json!({"phase": "event", "eventType": "stdout", "chunk": "out"}),
-        json!({"phase": "event", "eventType": "result", "result": {"isMainResult": true, "mime": {"text/plain": "42"}}}),
-        json!({"phase": "event", "eventType": "error", "error": {"code": "E", "message": "m", "traceback": "t"}}),
-        json!({"phase": "end", "status": "failed", "executionCount": 3, "executionTime": 0.5, "executionError": "E: m"}),
-    ]
-}
-
-#[tokio::test]
-async fn a_run_is_heard_event_by_event() {
-    let session = session(stream(events())).await;
-    let mut run = session.code().run("x", "python").stream().await.unwrap();
-    assert_eq!(run.next().await.unwrap(), Some(RunEvent::Stdout("out".into())));
-    assert!(
-        matches!(run.next().await.unwrap(), Some(RunEvent::Result(result)) if result.text() == Some("42"))
-    );
-    // The end repeats the exception; it is heard once.
-    assert!(matches!(run.next().await.unwrap(), Some(RunEvent::Error(error)) if error.traceback == "t"));
-    assert_eq!(run.next().await.unwrap(), None);
-    assert_eq!(run.next().await.unwrap(), None);
-}
-
-#[tokio::test]
-async fn a_run_is_collected() {
-    let session = session(stream(events())).await;
-    let run = session
-        .code()
-        .run("x", "python")
-        .stream()
-        .await
-        .unwrap()
-        .finish()
-        .await
-        .unwrap();
-    assert_eq!(
-        (run.text(), run.execution_count, run.success()),
-        ("42", Some(3), false)
-    );
-    assert_eq!(run.logs.stdout, ["out"]);
-}
-
-#[tokio::test]
-async fn a_stream_that_breaks_with_its_session_says_why() {
-    let session = session(stream(events()[..1].to_vec())).await;
-    let mut run = session.code().run("x", "python").stream().await.unwrap();
-    assert!(run.next().await.unwrap().is_some());
-    let error = run.next().await.unwrap_err();
-    assert!(
-        matches!(&error, Error::SessionEnded { message, .. } if message == "it was idle"),
-        "{error}"
-    );
-    assert_eq!(run.next().await.unwrap(), None);
-}
-
-#[tokio::test]
-async fn a_refused_stream_has_its_reason() {
-    let refused = || async { failure(400, "InvalidMcpSession.NotFound", "session ended") };
-    let session = session(Router::new().route("/ws/s-1", get(refused))).await;
-    let error = session.code().run("x", "python").stream().await.unwrap_err();
-    assert!(matches!(error, Error::SessionEnded { .. }), "{error}");
-}
-
-#[tokio::test]
 async fn deleting_waits_for_the_end() {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
@@ -484,34 +283,4 @@ async fn the_rest_of_a_session_asks_as_the_protocol_says() {
     assert_eq!(session.get_link(Some("https"), Some(30100)).await.unwrap(), "u");
     assert_eq!(session.list_mcp_tools(None).await.unwrap()[0].name, "shell");
     assert_eq!(session.get_status().await.unwrap(), "RUNNING");
-}
-
-#[tokio::test]
-async fn metrics_and_code_are_read_from_the_tools_text() {
-    let session = session(
-        link(|body| {
-            assert_eq!(
-                body["args"],
-                json!({"code": "x", "language": "python", "timeout_s": 5})
-            );
-            text(
-                r#"{"result":[],"stdout":["o"],"stderr":[],"executionError":""}"#,
-                false,
-            )
-        })
-        .route(
-            "/mcp",
-            post(|| async { success(text(r#"{"cpu_count":2,"mem_used":7,"later":1}"#, false)) }),
-        ),
-    )
-    .await;
-    let run = session
-        .code()
-        .run("x", "python")
-        .timeout(Duration::from_secs(5))
-        .await
-        .unwrap();
-    assert!(run.success() && run.text().is_empty() && run.logs.stdout == ["o"]);
-    let metrics = session.get_metrics().await.unwrap();
-    assert_eq!((metrics.cpu_count, metrics.mem_used), (2, 7));
 }
