@@ -6,52 +6,64 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::Code;
 
-/// A success. `T` is the route's `data`; use `()` through [`Success::bare`] for routes without.
-#[derive(Debug, Serialize)]
+/// What every success says. By itself it is the answer of a route without `data`.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Success<T> {
+pub struct Envelope {
+    /// Also in the server's log and in the `x-request-id` header.
     request_id: String,
     success: bool,
+    #[schema(example = "ok")]
     code: &'static str,
+    /// `null`.
+    #[schema(value_type = Option<String>, required)]
     message: Option<()>,
+    #[schema(example = 200)]
     http_status_code: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<T>,
 }
 
-impl<T> Success<T> {
-    /// A success that carries `data`.
-    pub fn new(request_id: impl Into<String>, data: T) -> Self {
+impl Envelope {
+    /// A success without `data`.
+    pub fn new(request_id: impl Into<String>) -> Self {
         Self {
             request_id: request_id.into(),
             success: true,
             code: "ok",
             message: None,
             http_status_code: 200,
-            data: Some(data),
         }
     }
 }
 
-impl Success<()> {
-    /// A success without `data`.
-    pub fn bare(request_id: impl Into<String>) -> Self {
+/// A success that carries the route's `data`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Success<T> {
+    #[serde(flatten)]
+    envelope: Envelope,
+    data: T,
+}
+
+impl<T> Success<T> {
+    /// A success that carries `data`.
+    pub fn new(request_id: impl Into<String>, data: T) -> Self {
         Self {
-            data: None,
-            ..Self::new(request_id, ())
+            envelope: Envelope::new(request_id),
+            data,
         }
     }
 }
 
 /// A page of a list: its paging members stand at the top level, beside the array in `data`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Page<T> {
     #[serde(flatten)]
-    envelope: Success<Vec<T>>,
+    envelope: Envelope,
+    data: Vec<T>,
     /// Opaque; empty on the last page.
     next_token: String,
     max_results: u32,
@@ -69,7 +81,8 @@ impl<T> Page<T> {
         count: u64,
     ) -> Self {
         Self {
-            envelope: Success::new(request_id, items),
+            envelope: Envelope::new(request_id),
+            data: items,
             next_token: next_token.unwrap_or_default(),
             max_results,
             count,
@@ -78,12 +91,14 @@ impl<T> Page<T> {
 }
 
 /// A failure.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure<'a> {
     request_id: &'a str,
+    #[schema(example = false)]
     success: bool,
     code: &'static str,
+    /// For people: what was refused and what is allowed.
     message: &'a str,
     http_status_code: u16,
 }
@@ -160,8 +175,8 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_success_has_no_data() {
-        let json = serde_json::to_value(Success::bare("r-1")).unwrap();
+    fn an_envelope_alone_has_no_data() {
+        let json = serde_json::to_value(Envelope::new("r-1")).unwrap();
         assert!(json.get("data").is_none());
         assert_eq!(json["code"], "ok");
     }

@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// How far a session has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum SessionStatus {
     /// It takes calls.
@@ -21,7 +22,7 @@ pub enum SessionStatus {
 
 /// One row of `GET /api/v1/sessions`, which lists a key's live sessions, newest first. Its query has `limit` (1 to 100,
 /// default 10), `nextToken` and `labels` (a JSON object); its answer has the paging members of `ListSession`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionSummary {
     /// The session.
@@ -38,7 +39,7 @@ pub struct SessionSummary {
 
 /// `data` of `GET /api/v1/sessions/{id}`, which also answers for a session that has ended; and of
 /// `POST /api/v1/sessions/{id}/pause` and `/resume`, which succeed again when there is nothing left to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionDetail {
     /// What the list shows of it.
@@ -67,7 +68,7 @@ pub struct SessionDetail {
 }
 
 /// Why and when a session ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionEnd {
     /// For programs: `released`, `idle`, `lifetime`, `out-of-memory`, `crashed`, `server-stopped`, `host-restarted`,
@@ -82,7 +83,7 @@ pub struct SessionEnd {
 
 /// `data` of `GET /api/v1/sessions/{id}/log`: the last lines that its guest wrote, oldest first. They come from inside the
 /// session: show them, do not trust them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SessionLog {
     /// The lines.
     pub lines: Vec<String>,

@@ -4,9 +4,10 @@
 //! the protocol's own words are held: constants where they are written, a `String` where they are read.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// `data` of `createSession` and `getSession`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Session<S = &'static str> {
     /// The id by which all other routes know it.
@@ -38,7 +39,7 @@ pub struct Session<S = &'static str> {
 }
 
 /// One entry of `toolList`: which tool is reached on the link route, and by which server name.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ToolRef<S> {
     /// The tool.
     pub name: S,
@@ -47,14 +48,14 @@ pub struct ToolRef<S> {
 }
 
 /// `data` of `getSessionInfo`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Status<S = &'static str> {
     /// `RUNNING`; an ended session is an error instead.
     pub status: S,
 }
 
 /// `data` of `getMcpResource`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resource<S = &'static str> {
     /// The session.
@@ -66,7 +67,7 @@ pub struct Resource<S = &'static str> {
 }
 
 /// Part of [`Resource`]. Members that mean nothing here are empty: clients expect them all.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DesktopInfo<S = &'static str> {
     /// Unused.
@@ -84,14 +85,14 @@ pub struct DesktopInfo<S = &'static str> {
 }
 
 /// `data` of `getLink`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Link {
     /// Leads to the port; ends with a slash.
     pub url: String,
 }
 
 /// One row of `ListSession`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListedSession<S = &'static str> {
     /// The session.
@@ -101,41 +102,57 @@ pub struct ListedSession<S = &'static str> {
 }
 
 /// `data` of `GetLabel`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct LabelText {
     /// JSON text of an object; an object itself would break the clients.
     pub labels: String,
 }
 
-/// `data` of `POST /mcp`, and `data.result` of the link route: what a tool answered.
-#[derive(Debug, Deserialize)]
+/// `data` of `POST /mcp`, and `data.result` of the link route: what a tool answered. It comes from inside the session,
+/// and the server passes it on unread.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolAnswer {
     /// The tool refused or failed; `content` says why.
     #[serde(default)]
+    #[schema(required)]
     pub is_error: bool,
     /// Blocks; Berth's tools answer with one.
     #[serde(default)]
+    #[schema(required)]
     pub content: Vec<ToolContent>,
 }
 
 /// One block of a [`ToolAnswer`].
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub struct ToolContent {
+    /// `text`, from every tool of this version.
+    #[serde(rename = "type", default)]
+    #[schema(required)]
+    pub kind: String,
     /// What a block of text holds.
     #[serde(default)]
     pub text: String,
 }
 
 /// The answer of the link route. It has no envelope of its own kind: what went wrong stands in `result`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct LinkAnswer {
+    /// 0.
+    #[serde(default)]
+    #[schema(required)]
+    pub code: u32,
+    /// The client's, or the server's when the client sent none.
+    #[serde(default)]
+    #[schema(required)]
+    pub request_id: String,
     /// Around the result.
     pub data: LinkData,
 }
 
 /// `data` of [`LinkAnswer`].
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub struct LinkData {
     /// What the tool answered.
     pub result: ToolAnswer,

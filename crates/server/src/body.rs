@@ -1,9 +1,12 @@
-//! Reading bodies as the clients send them: sometimes empty, sometimes without a content type, always bounded.
+//! Reading bodies, queries and paths as the clients send them: sometimes empty, sometimes without a content type, always bounded.
+
+use std::fmt::Display;
 
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request};
 use berth_agb_api::Code;
 use bytes::Bytes;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::ApiError;
@@ -50,17 +53,25 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let Body(bytes) = Body::from_request(request, state).await?;
-        let text: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) {
+        read_object(if bytes.iter().all(u8::is_ascii_whitespace) {
             b"{}"
         } else {
             &bytes
-        };
-        serde_json::from_slice(text).map(Self).map_err(malformed)
+        })
+        .map(Self)
     }
 }
 
+/// Reads a JSON object. An array is refused, which serde would take for the object's members in their order.
+pub(crate) fn read_object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, ApiError> {
+    if text.trim_ascii_start().first() == Some(&b'[') {
+        return Err(malformed("an array, where an object is allowed"));
+    }
+    serde_json::from_slice(text).map_err(malformed)
+}
+
 /// The refusal of a body that is not the JSON it should be.
-pub(crate) fn malformed(error: serde_json::Error) -> ApiError {
+fn malformed(error: impl Display) -> ApiError {
     ApiError::new(
         Code::MalformedBody,
         format!("the body is not the JSON that this route takes: {error}"),
@@ -81,6 +92,25 @@ impl<S: Send + Sync, T: DeserializeOwned> axum::extract::FromRequestParts<S> for
                 ApiError::new(
                     Code::InvalidParameter,
                     format!("the query cannot be read: {error}"),
+                )
+            })
+    }
+}
+
+/// The parameter in a path; one that is not UTF-8 is refused.
+pub(crate) struct Path<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> axum::extract::FromRequestParts<S> for Path<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut http::request::Parts, state: &S) -> Result<Self, ApiError> {
+        axum::extract::Path::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Path(parameter)| Self(parameter))
+            .map_err(|error| {
+                ApiError::new(
+                    Code::InvalidParameter,
+                    format!("the path cannot be read: {}", error.body_text()),
                 )
             })
     }

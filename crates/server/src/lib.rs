@@ -15,6 +15,7 @@ mod body;
 mod edge;
 mod error;
 mod listen;
+mod openapi;
 mod pages;
 mod proxy;
 mod request;

@@ -1,58 +1,67 @@
 //! The whole surface of the server.
 
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::routing::{any, get, post};
+use axum::routing::any;
 use axum::{Router, middleware};
 use berth_agb_api::Code;
 use http::Uri;
 use http::uri::PathAndQuery;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
 
 use crate::App;
 use crate::body::BODY_BYTES_MAX;
 use crate::error::ApiError;
+use crate::openapi;
 use crate::request::surround;
 use crate::routes::{health, labels, link, own, port, sessions, stream, tools, view};
 
-/// All routes. Who may use them: `/mcp`, `/sdk`, `/internet` and `/api` need an API key, `/link` and `/ws` the session's token, `/view` a
-/// ticket in its path, `/port` a link in its path; `/healthz`, `/` and the page's assets are open.
-pub(crate) fn router(app: App) -> Router {
-    Router::new()
+/// All routes. Where each is and who may use it stands at its handler; [`openapi`] says how.
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(openapi::shared())
         // Sessions
-        .route("/mcp/createSession", post(sessions::create))
-        .route("/mcp/getSession", post(sessions::get))
-        .route("/mcp/getSessionInfo", post(sessions::status))
-        .route("/mcp/getMcpResource", post(sessions::resource))
-        .route("/mcp/refreshSessionIdleTime", post(sessions::refresh))
-        .route("/mcp/releaseSessionAsync", post(sessions::release))
-        .route("/mcp/releaseSession", post(sessions::release))
-        .route("/sdk/ListSession", get(sessions::list))
-        .route("/sdk/SetLabel", post(labels::set))
-        .route("/sdk/GetLabel", get(labels::get))
-        .route("/api/v1/sessions", get(own::list))
-        .route("/api/v1/sessions/{session}", get(own::detail))
-        .route("/api/v1/sessions/{session}/log", get(own::log))
-        .route("/api/v1/sessions/{session}/pause", post(own::pause))
-        .route("/api/v1/sessions/{session}/resume", post(own::resume))
+        .routes(routes!(sessions::create))
+        .routes(routes!(sessions::get))
+        .routes(routes!(sessions::status))
+        .routes(routes!(sessions::resource))
+        .routes(routes!(sessions::refresh))
+        .routes(routes!(sessions::release))
+        .routes(routes!(sessions::release_by_old_name))
+        .routes(routes!(sessions::list))
+        .routes(routes!(labels::set))
+        .routes(routes!(labels::get))
+        .routes(routes!(own::list))
+        .routes(routes!(own::detail))
+        .routes(routes!(own::log))
+        .routes(routes!(own::pause))
+        .routes(routes!(own::resume))
         // Tools
-        .route("/mcp", post(tools::call))
-        .route("/mcp/listTools", post(tools::list))
-        .route("/link/{session}/callTool", post(link::call))
-        .route("/ws/{session}", get(stream::open))
+        .routes(routes!(tools::call))
+        .routes(routes!(tools::list))
+        .routes(routes!(link::call))
+        .routes(routes!(stream::open))
         // Port links
-        .route("/internet/getLink", get(port::link))
-        .route("/mcp/getLink", get(port::link))
-        .route("/port/{link}", any(view::add_slash))
-        .route("/port/{link}/", any(port::pass))
-        .route("/port/{link}/{*path}", any(port::pass))
+        .routes(routes!(port::link))
+        .routes(routes!(port::link_by_other_name))
+        // Every method, also those that OpenAPI has no word for.
+        .routes(routes!(port::add_slash).map(|_| any(port::add_slash)))
+        .routes(routes!(port::root).map(|_| any(port::root)))
+        .routes(routes!(port::below).map(|_| any(port::below)))
         // Live view
-        .route("/view/{ticket}", get(view::add_slash))
-        .route("/view/{ticket}/", get(view::page))
-        .route("/view/{ticket}/status", get(view::status))
-        .route("/view/{ticket}/ws", get(view::open))
-        .route("/view/assets/{file}", get(view::asset))
+        .routes(routes!(view::add_slash))
+        .routes(routes!(view::page))
+        .routes(routes!(view::status))
+        .routes(routes!(view::open))
+        .routes(routes!(view::asset))
         // The server itself
-        .route("/healthz", get(health::check))
-        .route("/", get(health::front_page))
+        .routes(routes!(health::check))
+        .routes(routes!(health::front_page))
+        .routes(routes!(health::openapi))
+}
+
+/// The routes, with what surrounds them.
+pub(crate) fn router(app: App) -> Router {
+    Router::from(routes())
         .method_not_allowed_fallback(async |request: Request| {
             ApiError::new(
                 Code::MethodNotAllowed,

@@ -207,6 +207,17 @@ fn layers_do_not_know_what_they_must_not() {
 }
 
 #[test]
+fn every_route_is_in_the_document() {
+    let hidden = rust_files()
+        .into_iter()
+        .filter(|path| path.starts_with("crates/server") && read(path).contains(".route("));
+    none(
+        "add these routes with `routes!`, which describes them too (see crates/server/src/openapi.rs)",
+        hidden.map(|path| path.display().to_string()).collect(),
+    );
+}
+
+#[test]
 fn the_map_names_every_crate() {
     let map = read("ARCHITECTURE.md");
     let missing = crates()

@@ -1,14 +1,19 @@
 //! The server about itself.
 
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::App;
 use crate::error::ApiError;
+use crate::openapi::{DOCUMENT, Internal};
 
-/// Answer of `GET /healthz`.
-#[derive(Debug, Serialize)]
+/// How the server does.
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Health {
+    #[schema(example = "ok")]
     status: &'static str,
     version: &'static str,
     sessions: usize,
@@ -16,13 +21,20 @@ pub(crate) struct Health {
 }
 
 /// Sandboxes that wait for a session, and how many there should be.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Pool {
     ready: usize,
     size: usize,
 }
 
-/// `GET /healthz`: 200 when the server can work. Open to all, so it says nothing of anybody's sessions but their number.
+/// Says whether the server can work.
+///
+/// Open to all, so it says nothing of anybody's sessions but their number.
+#[utoipa::path(
+    get, path = "/healthz", operation_id = "health", tag = "Server",
+    responses((status = 200, body = Health, description = "Done"), Internal),
+    security(()),
+)]
 pub(crate) async fn check(State(app): State<App>) -> Result<axum::Json<Health>, ApiError> {
     let health = app.control.health().await?;
     let pool = Pool {
@@ -37,7 +49,12 @@ pub(crate) async fn check(State(app): State<App>) -> Result<axum::Json<Health>, 
     }))
 }
 
-/// `GET /`: for a person who opens the server's address in a browser.
+/// For a person who opens the server's address in a browser.
+#[utoipa::path(
+    get, path = "/", operation_id = "frontPage", tag = "Server",
+    responses((status = 200, body = String, description = "A few words")),
+    security(()),
+)]
 pub(crate) async fn front_page() -> &'static str {
     concat!(
         "Berth ",
@@ -45,4 +62,14 @@ pub(crate) async fn front_page() -> &'static str {
         " is running.\n\nThis address is the endpoint for clients: set AGB_ENDPOINT to it and AGB_API_KEY to a key \
          from `berth key create`.\n",
     )
+}
+
+/// This document.
+#[utoipa::path(
+    get, path = "/openapi.json", operation_id = "openapi", tag = "Server",
+    responses((status = 200, body = Object, description = "An OpenAPI 3.1 document")),
+    security(()),
+)]
+pub(crate) async fn openapi() -> Response {
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
 }

@@ -1,7 +1,7 @@
 //! Labels of a session.
 
 use axum::extract::State;
-use berth_agb_api::envelope::Success;
+use berth_agb_api::envelope::{Envelope, Success};
 use berth_agb_api::requests::{LabelQuery, SessionRef};
 use berth_agb_api::responses::LabelText;
 use berth_agb_api::{Code, labels};
@@ -11,15 +11,22 @@ use crate::App;
 use crate::auth::Caller;
 use crate::body::Query;
 use crate::error::ApiError;
+use crate::openapi::OfSession;
 use crate::request::RequestId;
 
-/// `POST /sdk/SetLabel`: replaces the whole set. Its parameters stand in the query.
+/// Replaces all labels of a session. Its parameters stand in the query.
+#[utoipa::path(
+    post, path = "/sdk/SetLabel", operation_id = "setLabels", tag = "Sessions",
+    params(LabelQuery),
+    responses((status = 200, body = Envelope, description = "Done"), OfSession),
+    security(("apiKey" = [])),
+)]
 pub(crate) async fn set(
     State(app): State<App>,
     caller: Caller,
     id: RequestId,
     Query(query): Query<LabelQuery>,
-) -> Result<axum::Json<Success<()>>, ApiError> {
+) -> Result<axum::Json<Envelope>, ApiError> {
     let text = query
         .labels
         .as_deref()
@@ -36,10 +43,16 @@ pub(crate) async fn set(
         .await?;
     session.touch();
     app.control.set_labels(&session, &labels).await?;
-    Ok(axum::Json(Success::bare(id)))
+    Ok(axum::Json(Envelope::new(id)))
 }
 
-/// `GET /sdk/GetLabel`.
+/// The labels of a session.
+#[utoipa::path(
+    get, path = "/sdk/GetLabel", operation_id = "getLabels", tag = "Sessions",
+    params(SessionRef),
+    responses((status = 200, body = Success<LabelText>, description = "Done"), OfSession),
+    security(("apiKey" = [])),
+)]
 pub(crate) async fn get(
     State(app): State<App>,
     caller: Caller,

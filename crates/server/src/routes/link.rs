@@ -1,9 +1,10 @@
 //! Tools on the link route: a call with the session's token, straight to the guest.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use berth_agb_api::Code;
 use berth_agb_api::requests::LinkCall;
+use berth_agb_api::responses::LinkAnswer;
 use berth_guest_api::ToolResult;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -11,16 +12,24 @@ use http::header::CONTENT_TYPE;
 use serde_json::value::RawValue;
 
 use crate::auth::token;
-use crate::body::{Body, malformed};
+use crate::body::{Body, Path, read_object};
 use crate::edge;
 use crate::error::ApiError;
+use crate::openapi::OfLink;
 use crate::request::RequestId;
 use crate::{App, audit};
 
-/// `POST /link/{session}/callTool`.
+/// Runs a tool, with the session's token.
 ///
 /// Clients show nothing of an answer whose status is not 2xx but the number, so a refusal that a person should read (the
 /// session has ended, and why) is an answer with `isError`.
+#[utoipa::path(
+    post, path = "/link/{session}/callTool", operation_id = "callToolByLink", tag = "Tools",
+    params(("session" = String, Path, description = "The session")),
+    request_body = LinkCall,
+    responses((status = 200, body = LinkAnswer, description = "Done"), OfLink),
+    security(("sessionToken" = [])),
+)]
 pub(crate) async fn call(
     State(app): State<App>,
     Path(session_id): Path<String>,
@@ -30,7 +39,7 @@ pub(crate) async fn call(
 ) -> Result<Response, ApiError> {
     audit::names(&session_id);
     let token = token(&headers)?;
-    let call: LinkCall<'_> = serde_json::from_slice(&body).map_err(malformed)?;
+    let call: LinkCall<'_> = read_object(&body)?;
     let request_id = call.request_id.clone().unwrap_or_else(|| id.into());
     let answer = match run(&app, &session_id, token, call).await {
         Ok(answer) => answer,

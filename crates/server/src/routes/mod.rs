@@ -1,4 +1,4 @@
-//! Handlers: one file per noun of the API.
+//! Handlers: one file per noun of the API. How a handler describes its route: [`crate::openapi`].
 
 pub(crate) mod health;
 pub(crate) mod labels;

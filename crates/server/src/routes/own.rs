@@ -1,6 +1,6 @@
 //! Berth's own routes: what the AGB API has no words for. Types and meaning are in `berth_agb_api::own`.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use berth_agb_api::envelope::{Page, Success};
 use berth_agb_api::labels;
 use berth_agb_api::own::{SessionDetail, SessionEnd, SessionLog, SessionStatus, SessionSummary};
@@ -8,19 +8,23 @@ use berth_control::life::State as Life;
 use berth_control::{Detail, SessionState};
 use jiff::Timestamp;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::sessions::{Answer, page_length, read_token, write_token};
 use crate::auth::Caller;
-use crate::body::Query;
+use crate::body::{Path, Query};
 use crate::error::ApiError;
+use crate::openapi::{Keyed, OfSession};
 use crate::request::RequestId;
 use crate::{App, audit};
 
 /// Query of `GET /api/v1/sessions`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
-    /// Page length, 1 to 100; 10 if absent.
+    /// Page length.
+    #[param(value_type = u32, required = false, minimum = 1, maximum = 100, default = 10)]
     limit: Option<String>,
     /// From the previous page.
     next_token: Option<String>,
@@ -28,7 +32,13 @@ pub(crate) struct ListQuery {
     labels: Option<String>,
 }
 
-/// `GET /api/v1/sessions`: live sessions, newest first. Does not count as use.
+/// Live sessions of the key, newest first. Does not count as use.
+#[utoipa::path(
+    get, path = "/api/v1/sessions", operation_id = "listSessionSummaries", tag = "Sessions",
+    params(ListQuery),
+    responses((status = 200, body = Page<SessionSummary>, description = "Done"), Keyed),
+    security(("apiKey" = [])),
+)]
 pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,
@@ -55,7 +65,13 @@ pub(crate) async fn list(
     Ok(axum::Json(Page::new(id, rows.collect(), next, limit, page.total)))
 }
 
-/// `GET /api/v1/sessions/{id}`: also for a session that has ended. Does not count as use.
+/// A session in detail, also one that has ended. Does not count as use.
+#[utoipa::path(
+    get, path = "/api/v1/sessions/{session}", operation_id = "sessionDetail", tag = "Sessions",
+    params(("session" = String, Path, description = "The session")),
+    responses((status = 200, body = Success<SessionDetail>, description = "Done"), OfSession),
+    security(("apiKey" = [])),
+)]
 pub(crate) async fn detail(
     State(app): State<App>,
     caller: Caller,
@@ -66,7 +82,13 @@ pub(crate) async fn detail(
     Ok(axum::Json(Success::new(id, told(detail))))
 }
 
-/// `GET /api/v1/sessions/{id}/log`: also for a session that has ended. Does not count as use.
+/// The last log lines of a session, also of one that has ended. Does not count as use.
+#[utoipa::path(
+    get, path = "/api/v1/sessions/{session}/log", operation_id = "sessionLog", tag = "Sessions",
+    params(("session" = String, Path, description = "The session")),
+    responses((status = 200, body = Success<SessionLog>, description = "Done"), OfSession),
+    security(("apiKey" = [])),
+)]
 pub(crate) async fn log(
     State(app): State<App>,
     caller: Caller,
@@ -77,7 +99,13 @@ pub(crate) async fn log(
     Ok(axum::Json(Success::new(id, SessionLog { lines })))
 }
 
-/// `POST /api/v1/sessions/{id}/pause`.
+/// Freezes a session; the next call thaws it. Succeeds again for one that is paused.
+#[utoipa::path(
+    post, path = "/api/v1/sessions/{session}/pause", operation_id = "pauseSession", tag = "Sessions",
+    params(("session" = String, Path, description = "The session")),
+    responses((status = 200, body = Success<SessionDetail>, description = "Done"), OfSession),
+    security(("apiKey" = [])),
+)]
 pub(crate) async fn pause(
     State(app): State<App>,
     caller: Caller,
@@ -91,7 +119,13 @@ pub(crate) async fn pause(
     Ok(axum::Json(Success::new(id, told(detail))))
 }
 
-/// `POST /api/v1/sessions/{id}/resume`: what any call would do.
+/// Thaws a session, as any call would. Succeeds again for one that runs.
+#[utoipa::path(
+    post, path = "/api/v1/sessions/{session}/resume", operation_id = "resumeSession", tag = "Sessions",
+    params(("session" = String, Path, description = "The session")),
+    responses((status = 200, body = Success<SessionDetail>, description = "Done"), OfSession),
+    security(("apiKey" = [])),
+)]
 pub(crate) async fn resume(
     State(app): State<App>,
     caller: Caller,

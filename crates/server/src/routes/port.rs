@@ -1,6 +1,6 @@
 //! Port links: the URL of a port, and the requests that come to it.
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::response::Response;
 use berth_agb_api::Code;
 use berth_agb_api::envelope::Success;
@@ -10,14 +10,20 @@ use http::uri::PathAndQuery;
 
 use super::sessions::session_id;
 use crate::auth::Caller;
-use crate::body::Query;
+use crate::body::{Path, Query};
 use crate::error::ApiError;
+use crate::openapi::{OfLinkedPort, OfPath, OfSession};
 use crate::request::RequestId;
 use crate::urls::{Base, Protocol, Seen};
 use crate::{App, audit, proxy};
 
-/// `GET /internet/getLink`, and its other name `GET /mcp/getLink`. Without a port, the link is to the first one that may
-/// be reached. Counts as use.
+/// A URL that leads to a port of a session. Without a port, to the first one that may be reached. Counts as use.
+#[utoipa::path(
+    get, path = "/internet/getLink", operation_id = "getLink", tag = "Port links",
+    params(GetLink),
+    responses((status = 200, body = Success<Link>, description = "Done"), OfSession),
+    security(("apiKey" = [])),
+)]
 pub(crate) async fn link(
     State(app): State<App>,
     caller: Caller,
@@ -49,14 +55,78 @@ pub(crate) async fn link(
     Ok(axum::Json(Success::new(id, Link { url })))
 }
 
-/// `/port/{link}/...`, with every method: passed on to the server that listens inside.
-pub(crate) async fn pass(
-    State(app): State<App>,
-    Path(parts): Path<Vec<(String, String)>>,
+/// The same, under its other name.
+#[utoipa::path(
+    get, path = "/mcp/getLink", operation_id = "getLinkByOtherName", tag = "Port links",
+    params(GetLink),
+    responses((status = 200, body = Success<Link>, description = "Done"), OfSession),
+    security(("apiKey" = [])),
+)]
+pub(crate) async fn link_by_other_name(
+    app: State<App>,
+    caller: Caller,
+    id: RequestId,
+    base: Base,
+    query: Query<GetLink>,
+) -> Result<axum::Json<Success<Link>>, ApiError> {
+    link(app, caller, id, base, query).await
+}
+
+/// Leads below the link: relative URLs of a page need the slash.
+#[utoipa::path(
+    method(get, head, post, put, patch, delete, options, trace),
+    path = "/port/{link}", operation_id = "portRedirect", tag = "Port links",
+    params(("link" = String, Path, description = "The last segment of the URL that `getLink` answers")),
+    responses((status = 308, description = "The URL with a slash"), OfPath),
+    security(("portLink" = [])),
+)]
+pub(crate) async fn add_slash(link: Path<String>, query: RawQuery) -> Response {
+    super::view::add_slash(link, query).await
+}
+
+/// Passed on, with any method, head and body, to the server that listens inside.
+#[utoipa::path(
+    method(get, head, post, put, patch, delete, options, trace),
+    path = "/port/{link}/", operation_id = "portRoot", tag = "Port links",
+    params(("link" = String, Path, description = "The last segment of the URL that `getLink` answers")),
+    responses((status = "default", description = "What the server inside answers, as it stands"), OfLinkedPort),
+    security(("portLink" = [])),
+)]
+pub(crate) async fn root(
+    app: State<App>,
+    Path(link): Path<String>,
     seen: Seen,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let link = parts.first().map_or("", |(_, link)| link.as_str());
+    pass(app, &link, seen, request).await
+}
+
+/// Passed on, with any method, head and body, to the server that listens inside.
+#[utoipa::path(
+    method(get, head, post, put, patch, delete, options, trace),
+    path = "/port/{link}/{*path}", operation_id = "portPath", tag = "Port links",
+    params(
+        ("link" = String, Path, description = "The last segment of the URL that `getLink` answers"),
+        ("path" = String, Path, description = "What the server inside is asked for; of several segments, if need be"),
+    ),
+    responses((status = "default", description = "What the server inside answers, as it stands"), OfLinkedPort),
+    security(("portLink" = [])),
+)]
+pub(crate) async fn below(
+    app: State<App>,
+    Path((link, _)): Path<(String, String)>,
+    seen: Seen,
+    request: Request,
+) -> Result<Response, ApiError> {
+    pass(app, &link, seen, request).await
+}
+
+async fn pass(
+    State(app): State<App>,
+    link: &str,
+    seen: Seen,
+    request: Request,
+) -> Result<Response, ApiError> {
     let (session, port) = app.control.session_by_port_link(link).await.map_err(|error| {
         let error = ApiError::from(error);
         match error.code {

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use berth_agb_api::envelope::{Page, Success};
+use berth_agb_api::envelope::{Envelope, Page, Success};
 use berth_agb_api::requests::{CreateSession, CreateSessionQuery, ListSessions, SessionRef};
 use berth_agb_api::responses::{
     DesktopInfo, ListedSession, Resource, Session as SessionData, Status, ToolRef,
@@ -14,6 +14,7 @@ use berth_control::{Cursor, NewSession, Session, SessionState};
 use crate::auth::{Caller, FormerCaller};
 use crate::body::{Json, Query};
 use crate::error::ApiError;
+use crate::openapi::{Keyed, OfCreation, OfSession};
 use crate::request::RequestId;
 use crate::urls::Base;
 use crate::{App, audit};
@@ -26,7 +27,14 @@ fn status_of(session: &Session) -> &'static str {
     if session.is_paused() { "PAUSED" } else { "RUNNING" }
 }
 
-/// `POST /mcp/createSession`.
+/// Makes a session.
+#[utoipa::path(
+    post, path = "/mcp/createSession", operation_id = "createSession", tag = "Sessions",
+    params(CreateSessionQuery),
+    request_body = CreateSession,
+    responses((status = 200, body = Success<SessionData>, description = "Done"), OfCreation),
+    security(("apiKey" = [])),
+)]
 pub(crate) async fn create(
     State(app): State<App>,
     caller: Caller,
@@ -60,7 +68,13 @@ pub(crate) async fn create(
     )))
 }
 
-/// `POST /mcp/getSession`: everything that a client needs to go on with a session. Counts as use.
+/// Everything that a client needs to go on with a session. Counts as use.
+#[utoipa::path(
+    post, path = "/mcp/getSession", operation_id = "getSession", tag = "Sessions",
+    request_body = SessionRef,
+    responses((status = 200, body = Success<SessionData>, description = "Done"), OfSession),
+    security(("apiKey" = [])),
+)]
 pub(crate) async fn get(
     State(app): State<App>,
     caller: Caller,
@@ -77,7 +91,13 @@ pub(crate) async fn get(
     )))
 }
 
-/// `POST /mcp/getSessionInfo`: clients poll it, so it does not count as use.
+/// A session's state. Clients poll it, so it does not count as use.
+#[utoipa::path(
+    post, path = "/mcp/getSessionInfo", operation_id = "getSessionInfo", tag = "Sessions",
+    request_body = SessionRef,
+    responses((status = 200, body = Success<Status>, description = "Done"), OfSession),
+    security(("apiKey" = [])),
+)]
 pub(crate) async fn status(
     State(app): State<App>,
     caller: FormerCaller,
@@ -90,7 +110,13 @@ pub(crate) async fn status(
     Ok(axum::Json(Success::new(id, Status { status })))
 }
 
-/// `POST /mcp/getMcpResource`: a fresh live view URL.
+/// A fresh live view URL.
+#[utoipa::path(
+    post, path = "/mcp/getMcpResource", operation_id = "getMcpResource", tag = "Sessions",
+    request_body = SessionRef,
+    responses((status = 200, body = Success<Resource>, description = "Done"), OfSession),
+    security(("apiKey" = [])),
+)]
 pub(crate) async fn resource(
     State(app): State<App>,
     caller: Caller,
@@ -115,32 +141,66 @@ pub(crate) async fn resource(
     )))
 }
 
-/// `POST /mcp/refreshSessionIdleTime`: its parameter stands in the query.
+/// Counts as use of a session. Its parameter stands in the query.
+#[utoipa::path(
+    post, path = "/mcp/refreshSessionIdleTime", operation_id = "refreshSessionIdleTime", tag = "Sessions",
+    params(SessionRef),
+    responses((status = 200, body = Envelope, description = "Done"), OfSession),
+    security(("apiKey" = [])),
+)]
 pub(crate) async fn refresh(
     State(app): State<App>,
     caller: Caller,
     id: RequestId,
     Query(query): Query<SessionRef>,
-) -> Answer<()> {
+) -> Result<axum::Json<Envelope>, ApiError> {
     app.control
         .session(&caller.key.id, session_id(&query)?)
         .await?
         .touch();
-    Ok(axum::Json(Success::bare(id)))
+    Ok(axum::Json(Envelope::new(id)))
 }
 
-/// `POST /mcp/releaseSessionAsync`, and its alias without `Async`.
+/// Releases a session. Succeeds again for one that has ended.
+#[utoipa::path(
+    post, path = "/mcp/releaseSessionAsync", operation_id = "releaseSessionAsync", tag = "Sessions",
+    request_body = SessionRef,
+    responses((status = 200, body = Envelope, description = "Done"), OfSession),
+    security(("apiKey" = [])),
+)]
 pub(crate) async fn release(
     State(app): State<App>,
     caller: Caller,
     id: RequestId,
     Json(body): Json<SessionRef>,
-) -> Answer<()> {
+) -> Result<axum::Json<Envelope>, ApiError> {
     app.control.release(&caller.key, session_id(&body)?).await?;
-    Ok(axum::Json(Success::bare(id)))
+    Ok(axum::Json(Envelope::new(id)))
 }
 
-/// `GET /sdk/ListSession`.
+/// The same, under the name that older clients use.
+#[utoipa::path(
+    post, path = "/mcp/releaseSession", operation_id = "releaseSession", tag = "Sessions",
+    request_body = SessionRef,
+    responses((status = 200, body = Envelope, description = "Done"), OfSession),
+    security(("apiKey" = [])),
+)]
+pub(crate) async fn release_by_old_name(
+    app: State<App>,
+    caller: Caller,
+    id: RequestId,
+    body: Json<SessionRef>,
+) -> Result<axum::Json<Envelope>, ApiError> {
+    release(app, caller, id, body).await
+}
+
+/// The key's live sessions, newest first.
+#[utoipa::path(
+    get, path = "/sdk/ListSession", operation_id = "listSessions", tag = "Sessions",
+    params(ListSessions),
+    responses((status = 200, body = Page<ListedSession>, description = "Done"), Keyed),
+    security(("apiKey" = [])),
+)]
 pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,

@@ -1,15 +1,23 @@
 //! The stream route: a WebSocket to the guest, opened with the session's token.
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use berth_guest_api::STREAM;
 
 use crate::auth::token;
+use crate::body::Path;
 use crate::error::ApiError;
+use crate::openapi::OfStream;
 use crate::tunnel::{self, Tunnel};
 use crate::{App, audit};
 
-/// `GET /ws/{session}`.
+/// The WebSocket for code runs with live output.
+#[utoipa::path(
+    get, path = "/ws/{session}", operation_id = "openStream", tag = "Tools",
+    params(("session" = String, Path, description = "The session")),
+    responses((status = 101, description = "The WebSocket is open"), OfStream),
+    security(("sessionToken" = [])),
+)]
 pub(crate) async fn open(
     State(app): State<App>,
     Path(session_id): Path<String>,

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use berth_agb_api::Code;
 use berth_agb_api::envelope::Success;
 use berth_agb_api::requests::{CallTool, ListTools, SessionRef};
+use berth_agb_api::responses::ToolAnswer;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use serde_json::value::RawValue;
@@ -15,9 +16,18 @@ use crate::auth::Caller;
 use crate::body::{Json, Query};
 use crate::edge;
 use crate::error::ApiError;
+use crate::openapi::{OfCall, OfImage};
 use crate::request::RequestId;
 
-/// `POST /mcp`: runs a tool. A tool's own failure is a success of this route, with `isError` in its data.
+/// Runs a tool in a session.
+///
+/// A tool's own failure is a success of this route, with `isError` in its data.
+#[utoipa::path(
+    post, path = "/mcp", operation_id = "callTool", tag = "Tools",
+    request_body = CallTool,
+    responses((status = 200, body = Success<ToolAnswer>, description = "Done"), OfCall),
+    security(("apiKey" = [])),
+)]
 pub(crate) async fn call(
     State(app): State<App>,
     caller: Caller,
@@ -49,7 +59,13 @@ pub(crate) async fn call(
     Ok(([(CONTENT_TYPE, "application/json")], envelope).into_response())
 }
 
-/// `POST /mcp/listTools`: the catalogue, as JSON text in a string; an array would be ignored by the clients.
+/// The tools of an image: a JSON array, as text in a string. An array itself would be ignored by the clients.
+#[utoipa::path(
+    post, path = "/mcp/listTools", operation_id = "listTools", tag = "Tools",
+    params(ListTools),
+    responses((status = 200, body = Success<String>, description = "Done"), OfImage),
+    security(("apiKey" = [])),
+)]
 pub(crate) async fn list(
     State(app): State<App>,
     _caller: Caller,

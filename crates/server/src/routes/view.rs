@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::response::{Html, IntoResponse, Response};
 use berth_agb_api::Code;
 use berth_control::TicketState;
@@ -11,8 +11,11 @@ use http::header::{CACHE_CONTROL, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use crate::body::Path;
 use crate::error::ApiError;
+use crate::openapi::{OfFile, OfPage, OfPath, OfTicket};
 use crate::tunnel::{self, Tunnel};
 use crate::{App, pages};
 
@@ -28,10 +31,12 @@ const PAUSED: &str =
 const HOW_TO_GET_A_NEW_ONE: &str =
     "Ask for a fresh one: session.info() returns a new resource_url for as long as the session lives.";
 
-/// Answer of `GET /view/{ticket}/status`: what the page shows when it cannot connect.
-#[derive(Debug, Serialize)]
+/// Whether a live view can be opened, and what the page shows if not.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Status {
+#[schema(as = ViewStatus)]
+pub(crate) struct Status {
+    /// `live`, `paused`, `expired`, `ended` or `unknown`.
     state: &'static str,
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,7 +101,13 @@ impl Status {
     }
 }
 
-/// `GET /view/{ticket}/`: the page, or a page that says why not.
+/// The page, or a page that says why not.
+#[utoipa::path(
+    get, path = "/view/{ticket}/", operation_id = "viewPage", tag = "Live view",
+    params(("ticket" = String, Path, description = "The ticket in the URL that `getSession` answers")),
+    responses((status = 200, content_type = "text/html", body = String, description = "The page"), (status = 404, content_type = "text/html", body = String, description = "No such ticket"), (status = 410, content_type = "text/html", body = String, description = "The ticket has expired or the session has ended"), OfPage),
+    security(("ticket" = [])),
+)]
 pub(crate) async fn page(State(app): State<App>, Path(ticket): Path<String>) -> Result<Response, ApiError> {
     let ticket = app.control.ticket(&ticket).await?;
     if let TicketState::Valid(session, _) = &ticket {
@@ -114,7 +125,13 @@ pub(crate) async fn page(State(app): State<App>, Path(ticket): Path<String>) -> 
     Ok((status.http_status(), pages::refusal("live view", &status.message)).into_response())
 }
 
-/// `GET /view/{ticket}`: the page finds its socket beside itself, so its URL must end with a slash.
+/// Leads to the page: it finds its socket beside itself, so its URL must end with a slash.
+#[utoipa::path(
+    get, path = "/view/{ticket}", operation_id = "viewRedirect", tag = "Live view",
+    params(("ticket" = String, Path, description = "The ticket in the URL that `getSession` answers")),
+    responses((status = 308, description = "The URL with a slash"), OfPath),
+    security(("ticket" = [])),
+)]
 pub(crate) async fn add_slash(Path(ticket): Path<String>, RawQuery(query): RawQuery) -> Response {
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
     // Relative, so that it holds behind a path prefix; the ticket was one path segment, and is put back as one.
@@ -132,7 +149,13 @@ pub(crate) async fn add_slash(Path(ticket): Path<String>, RawQuery(query): RawQu
         .into_response()
 }
 
-/// `GET /view/{ticket}/status`.
+/// Whether the live view can be opened, and if not, why.
+#[utoipa::path(
+    get, path = "/view/{ticket}/status", operation_id = "viewStatus", tag = "Live view",
+    params(("ticket" = String, Path, description = "The ticket in the URL that `getSession` answers")),
+    responses((status = 200, body = Status, description = "It can"), (status = 404, body = Status, description = "No such ticket"), (status = 410, body = Status, description = "The ticket has expired or the session has ended"), OfPage),
+    security(("ticket" = [])),
+)]
 pub(crate) async fn status(State(app): State<App>, Path(ticket): Path<String>) -> Result<Response, ApiError> {
     let status = Status::of(&app.control.ticket(&ticket).await?);
     Ok((
@@ -143,7 +166,13 @@ pub(crate) async fn status(State(app): State<App>, Path(ticket): Path<String>) -
         .into_response())
 }
 
-/// `GET /view/{ticket}/ws`: the screen. Ends when the ticket expires.
+/// The screen's WebSocket. Ends when the ticket expires.
+#[utoipa::path(
+    get, path = "/view/{ticket}/ws", operation_id = "viewStream", tag = "Live view",
+    params(("ticket" = String, Path, description = "The ticket in the URL that `getSession` answers")),
+    responses((status = 101, description = "The WebSocket is open"), OfTicket),
+    security(("ticket" = [])),
+)]
 pub(crate) async fn open(
     State(app): State<App>,
     Path(ticket): Path<String>,
@@ -168,7 +197,13 @@ pub(crate) async fn open(
     }
 }
 
-/// `GET /view/assets/{file}`: scripts and styles of the page. Their names change with their content.
+/// Scripts and styles of the page. Their names change with their content.
+#[utoipa::path(
+    get, path = "/view/assets/{file}", operation_id = "viewAsset", tag = "Live view",
+    params(("file" = String, Path, description = "The file's name")),
+    responses((status = 200, content_type = "application/octet-stream", description = "The file"), OfFile),
+    security(()),
+)]
 pub(crate) async fn asset(Path(file): Path<String>) -> Result<Response, ApiError> {
     let (bytes, kind) = pages::asset(&file).ok_or_else(|| {
         let shown: String = file.chars().take(100).collect();
