@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use berth_control::Control;
-use berth_server::Listener;
+use berth_server::{Listener, Metrics};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -48,6 +48,7 @@ async fn serve(mut settings: Settings) -> Outcome {
         .map_err(|error| format!("could not listen on `{}`: {error}", settings.listen))?;
     let address = listener.address();
     let audit = settings.start_audit()?;
+    let metrics = Metrics::install(settings.metrics)?;
     let control = Control::start(settings.control).await?;
     let webhooks = settings
         .webhook
@@ -61,6 +62,7 @@ async fn serve(mut settings: Settings) -> Outcome {
         public_url: settings.public_url,
         links_url: settings.links_url,
         audit,
+        metrics,
     };
     let webhooks = webhooks.map(|sender| tokio::spawn(sender.run(stop.clone())));
     let serving = tokio::spawn(berth_server::serve(

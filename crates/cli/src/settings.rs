@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_control::{Config, Database, IdleAction, WarmImage};
-use berth_server::LinksUrl;
-use berth_server::{Audit, AuditError};
+use berth_server::{Audit, AuditError, LinksUrl, MetricsAccess};
 use berth_webhook::Target;
 
 use crate::webhook::{self, Webhook};
@@ -122,6 +121,11 @@ const SETTINGS: &[Setting] = &[
         default: "",
     },
     Setting {
+        name: "metrics",
+        help: "Who may read `/metrics`: `open`, `key` (with an API key), `off`",
+        default: "open",
+    },
+    Setting {
         name: "log_format",
         help: "Log lines as `text` or `json`",
         default: "text",
@@ -146,6 +150,7 @@ pub(crate) struct Settings {
     /// Where events of sessions go, if anywhere.
     pub(crate) webhook: Option<Webhook>,
     pub(crate) log_format: LogFormat,
+    pub(crate) metrics: MetricsAccess,
     pub(crate) control: Config,
 }
 
@@ -348,6 +353,12 @@ pub(crate) fn read(
         }
         _ => None,
     };
+    let metrics = reader.value("metrics", |text| match text {
+        "open" => Ok(MetricsAccess::Open),
+        "key" => Ok(MetricsAccess::Key),
+        "off" => Ok(MetricsAccess::Off),
+        _ => Err("open, key, off"),
+    });
     let log_format = reader.value("log_format", |text| match text {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
@@ -364,6 +375,7 @@ pub(crate) fn read(
             audit: audit?,
             webhook: webhook?,
             log_format: log_format?,
+            metrics: metrics?,
             control: Config {
                 database: database?,
                 events,

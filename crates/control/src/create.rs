@@ -144,6 +144,9 @@ impl Control {
             session.id = %session.id, sandbox.id = session.sandbox_id(), image = %session.image, warm,
             "session {} begins", session.id
         );
+        let warm = if warm { "true" } else { "false" };
+        metrics::counter!("berth_sessions_created_total", "image" => session.image.clone(), "warm" => warm)
+            .increment(1);
         Ok((session, ticket))
     }
 

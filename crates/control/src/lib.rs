@@ -10,6 +10,7 @@
 //! Start reading at [`Control`], then [`life`] for how a session may move.
 
 mod adopt;
+mod census;
 mod config;
 mod create;
 mod detail;
@@ -37,6 +38,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use berth_store::{Database, KeyLimits, KeyRow, NewKey, Options as StoreOptions, SessionState};
+pub use census::{Census, PoolDepth};
 pub use config::{Change, Config, IdleAction, Observer, WarmImage};
 pub use create::NewSession;
 pub use detail::Detail;
@@ -302,6 +304,7 @@ impl Control {
                     let reason = end.reason.word();
                     tracing::info!(session.id = %session.id, reason, "session {} ends: {end}", session.id);
                     self.tell(&row, Change::Ended(end.reason));
+                    metrics::counter!("berth_sessions_ended_total", "reason" => reason).increment(1);
                     break;
                 }
                 // Someone else moved it first: look again.

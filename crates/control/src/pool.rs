@@ -86,6 +86,22 @@ impl Pool {
         (ready, lock(&self.wanted).values().sum())
     }
 
+    /// The images that are kept ready, with how many sandboxes of each there should be.
+    pub(crate) fn wanted(&self) -> Vec<(String, usize)> {
+        let wanted = lock(&self.wanted);
+        wanted
+            .iter()
+            .map(|(image, size)| (image.clone(), *size))
+            .collect()
+    }
+
+    /// Ready sandboxes of an image.
+    pub(crate) fn ready(&self, image: &Image) -> usize {
+        lock(&self.waiting)
+            .get(&image.key.to_string())
+            .map_or(0, VecDeque::len)
+    }
+
     /// Keeps the pool at its size, for ever.
     pub(crate) async fn keep_filled(self: Arc<Self>, maker: Arc<Maker>, images: Arc<Images>) {
         loop {

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `GET /v1/hello` | [`Hello`]: versions and tools; answers as soon as the guest can run tools |
 //! | `GET /v1/activity` | [`Activity`]: how long ago the session was last used |
-//! | `POST /v1/tools/{name}` | body: the tool's arguments, a JSON object; answer: [`ToolResult`], always 200 for a known tool |
+//! | `POST /v1/tools/{name}` | body: the tool's arguments, a JSON object; answer: [`ToolResult`], always 200 for a known tool; [`TOOL_FAILED`] when it is an error |
 //! | `GET /v1/stream` | WebSocket: code runs with live output, in the protocol of the session's `ws_url` |
 //! | `GET /v1/view` | WebSocket: the live view, in the frame format of `berth-screen` |
 //! | `GET /v1/ports/{port}` | with `Upgrade: tcp`: a connection to that port of the session; 502 when nothing listens there |
@@ -35,6 +35,8 @@ pub const HELLO: &str = "/v1/hello";
 pub const ACTIVITY: &str = "/v1/activity";
 /// Prefix of the tool routes; the tool's name follows.
 pub const TOOLS: &str = "/v1/tools/";
+/// Header of a tool's answer that says `isError`: the edge counts it without reading the answer.
+pub const TOOL_FAILED: &str = "x-tool-failed";
 /// The streaming WebSocket.
 pub const STREAM: &str = "/v1/stream";
 /// The live view's WebSocket.

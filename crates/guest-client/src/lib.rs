@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_guest_api::{ACTIVITY, Activity, HELLO, Hello, PORT_UPGRADE, PORTS, TOOLS};
+use berth_guest_api::{ACTIVITY, Activity, HELLO, Hello, PORT_UPGRADE, PORTS, TOOL_FAILED, TOOLS};
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
+use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
@@ -66,6 +67,8 @@ pub enum GuestError {
 pub struct ToolAnswer {
     /// False when the guest knows no such tool.
     pub known: bool,
+    /// True when the guest says that the tool refused or failed. Guests of older versions do not say.
+    pub failed: bool,
     /// A JSON document, checked to be one.
     pub body: Bytes,
 }
@@ -124,8 +127,8 @@ impl Guest {
         timeout: Duration,
     ) -> Result<ToolAnswer, GuestError> {
         let request = request(Method::POST, &format!("{TOOLS}{tool}"), arguments)?;
-        let (status, body) = within(timeout, self.send(request, ANSWER_BYTES_MAX)).await?;
-        let known = match status {
+        let (head, body) = within(timeout, self.send(request, ANSWER_BYTES_MAX)).await?;
+        let known = match head.status {
             StatusCode::OK => true,
             StatusCode::NOT_FOUND => false,
             other => {
@@ -137,7 +140,8 @@ impl Guest {
         // The body goes into an envelope as it is, so it must not be able to close it.
         serde_json::from_slice::<&serde_json::value::RawValue>(&body)
             .map_err(|_| GuestError::Unexpected("a tool call with something that is not JSON".into()))?;
-        Ok(ToolAnswer { known, body })
+        let failed = head.headers.contains_key(TOOL_FAILED);
+        Ok(ToolAnswer { known, failed, body })
     }
 
     /// Asks the guest to take over a WebSocket. `headers` are the client's handshake headers.
@@ -196,7 +200,8 @@ impl Guest {
 
     async fn own_answer<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, GuestError> {
         let request = request(Method::GET, path, Bytes::new())?;
-        let (status, body) = within(OWN_ANSWER_TIMEOUT, self.send(request, OWN_ANSWER_BYTES_MAX)).await?;
+        let (head, body) = within(OWN_ANSWER_TIMEOUT, self.send(request, OWN_ANSWER_BYTES_MAX)).await?;
+        let status = head.status;
         if status != StatusCode::OK {
             return Err(GuestError::Unexpected(format!("{status} to `{path}`")));
         }
@@ -208,14 +213,14 @@ impl Guest {
         &self,
         request: Request<Full<Bytes>>,
         bytes_max: usize,
-    ) -> Result<(StatusCode, Bytes), GuestError> {
+    ) -> Result<(Parts, Bytes), GuestError> {
         let response = self.client.request(request).await.map_err(unreachable)?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), bytes_max)
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, bytes_max)
             .collect()
             .await
             .map_err(GuestError::Unreachable)?;
-        Ok((status, body.to_bytes()))
+        Ok((head, body.to_bytes()))
     }
 }
 

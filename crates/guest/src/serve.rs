@@ -119,7 +119,9 @@ async fn tool(State(guest): State<Guest>, Path(name): Path<String>, body: Bytes)
         );
         return (StatusCode::NOT_FOUND, Json(api::ToolResult::error(text))).into_response();
     };
-    Json((tool.call)(body, guest).await).into_response()
+    let result = (tool.call)(body, guest).await;
+    let failed = result.is_error.then_some([(api::TOOL_FAILED, "1")]);
+    (failed, Json(result)).into_response()
 }
 
 async fn open_stream(State(guest): State<Guest>, upgrade: WebSocketUpgrade) -> Response {

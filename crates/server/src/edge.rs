@@ -1,15 +1,16 @@
 //! Tool calls: from an authenticated request to the guest and back, once, whatever the route.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use berth_agb_api::Code;
 use berth_control::{ControlError, End, Session};
-use berth_guest_client::GuestError;
+use berth_guest_client::{GuestError, ToolAnswer};
 use bytes::Bytes;
 use tracing::warn;
 
 use crate::error::ApiError;
+use crate::metrics::Outcome;
 use crate::{App, audit};
 
 /// The longest that a tool call may take. Tools have their own, shorter limits; this one ends a call whose guest hangs.
@@ -23,13 +24,35 @@ const PULSES_MISSED_MAX: u32 = 3;
 /// How long a broken connection may wait for the reason: the sandbox's end arrives by another way.
 const REASON_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Runs a tool in a session: the guest's answer, a JSON document.
+/// Runs a tool in a session, and counts it: the guest's answer, a JSON document.
 pub(crate) async fn call_tool(
     app: &App,
     session: &Arc<Session>,
     tool: &str,
     arguments: Bytes,
 ) -> Result<Bytes, ApiError> {
+    let started = Instant::now();
+    let answer = run(app, session, tool, arguments).await;
+    let outcome = match &answer {
+        Ok(answer) if answer.known && !answer.failed => Outcome::Ok,
+        Ok(_) => Outcome::Error,
+        Err(error) => match error.code {
+            Code::InvalidParameter => Outcome::Error,
+            Code::SessionTimeout => Outcome::Timeout,
+            Code::SessionNotFound => Outcome::Ended,
+            _ => Outcome::Failed,
+        },
+    };
+    app.tool_metrics.count(tool, outcome, started);
+    Ok(answer?.body)
+}
+
+async fn run(
+    app: &App,
+    session: &Arc<Session>,
+    tool: &str,
+    arguments: Bytes,
+) -> Result<ToolAnswer, ApiError> {
     audit::uses(session);
     if tool.is_empty()
         || tool.len() > 100
@@ -49,7 +72,7 @@ pub(crate) async fn call_tool(
     let _call = app.control.begin_call(session).await?;
     tokio::select! {
         answer = session.guest.call_tool(tool, arguments, CALL_TIMEOUT) => match answer {
-            Ok(answer) => Ok(answer.body),
+            Ok(answer) => Ok(answer),
             Err(error) => Err(explained(session, error).await),
         },
         end = session.ended() => Err(ended(session, end)),

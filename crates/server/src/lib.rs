@@ -15,6 +15,7 @@ mod body;
 mod edge;
 mod error;
 mod listen;
+mod metrics;
 mod openapi;
 mod pages;
 mod proxy;
@@ -32,6 +33,7 @@ use tokio_util::task::TaskTracker;
 
 pub use audit::{Audit, AuditError};
 pub use listen::{Listener, serve};
+pub use metrics::{Metrics, MetricsAccess};
 pub use urls::LinksUrl;
 
 /// What the handlers share.
@@ -43,6 +45,8 @@ pub(crate) struct App {
     /// Where port links are, when they are not paths of this server.
     pub(crate) links_url: Option<LinksUrl>,
     pub(crate) audit: Arc<Audit>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tool_metrics: metrics::ToolMetrics,
     /// Cancelled when the server stops: open tunnels end, clients connect again.
     pub(crate) stop: CancellationToken,
     /// Connections and tunnels that a stop waits for.
@@ -50,7 +54,7 @@ pub(crate) struct App {
 }
 
 /// Settings of the edge.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Config {
     /// Base URL for the links that the server hands out, such as `https://berth.example.com`. Without it, the `Host`
     /// of each request decides.
@@ -59,4 +63,6 @@ pub struct Config {
     pub links_url: Option<LinksUrl>,
     /// Where it is written who did what.
     pub audit: Arc<Audit>,
+    /// What is counted, and who may read it.
+    pub metrics: Metrics,
 }

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::{debug, info, warn};
 
+use crate::metrics::{ToolMetrics, UPKEEP_EVERY};
 use crate::request::Peer;
 use crate::router::{collapse_slashes, router};
 use crate::urls::{LinksUrl, lead_to_link};
@@ -75,8 +76,20 @@ impl Listener {
 /// Serves until `stop` is cancelled, then lets the calls that are under way finish.
 pub async fn serve(listener: Listener, control: Arc<Control>, config: Config, stop: CancellationToken) {
     let connections = TaskTracker::new();
+    let metrics = Arc::new(config.metrics);
+    tokio::spawn({
+        let (metrics, stop) = (Arc::clone(&metrics), stop.clone());
+        async move {
+            while !stop.is_cancelled() {
+                metrics.keep_small();
+                let _ = tokio::time::timeout(UPKEEP_EVERY, stop.cancelled()).await;
+            }
+        }
+    });
     let app = App {
+        tool_metrics: ToolMetrics::new(control.session_tools()),
         control,
+        metrics,
         public_url: config.public_url.map(Into::into),
         links_url: config.links_url.clone(),
         audit: config.audit,

@@ -50,6 +50,8 @@ refusals! {
     Internal = DatabaseBusy Internal;
     /// Of a route that reads nothing but its path.
     OfPath = InvalidParameter;
+    /// Of the metrics, which a setting closes.
+    OfMetrics = InvalidApiKey RouteNotFound DatabaseBusy Internal;
     /// Of a route that takes an API key.
     Keyed = InvalidApiKey InvalidParameter MalformedBody BodyTooLarge DatabaseBusy Internal;
     /// Of a route that takes an API key and names an image.
@@ -174,18 +176,13 @@ fn complete(document: &mut Value) {
 
 /// The access class that an operation declares.
 fn access(operation: &Value) -> Option<&'static str> {
-    match operation["security"].as_array()?.as_slice() {
-        [scheme] => {
-            let names: Vec<&String> = scheme.as_object()?.keys().collect();
-            match names.as_slice() {
-                [] => Some("open"),
-                [name] => ["apiKey", "sessionToken", "ticket", "portLink"]
-                    .into_iter()
-                    .find(|known| known == name),
-                _ => None,
-            }
-        }
-        _ => None,
+    // Each is one way in; the first decides, and a way without a name is open.
+    let first = operation["security"].as_array()?.first()?.as_object()?;
+    match first.keys().next() {
+        None => Some("open"),
+        Some(name) => ["apiKey", "sessionToken", "ticket", "portLink"]
+            .into_iter()
+            .find(|known| known == name),
     }
 }
 
@@ -239,7 +236,7 @@ mod tests {
         let schema = &create["responses"]["503"]["content"]["application/json"]["schema"];
         assert_eq!(
             schema["allOf"][1]["properties"]["code"]["enum"],
-            json!(["NoCapacity"])
+            json!(["NoCapacity", "DatabaseBusy"])
         );
     }
 }

@@ -16,6 +16,7 @@ use rand::RngExt;
 use tracing::{Instrument, debug, error, info, info_span};
 
 use crate::error::ApiError;
+use crate::metrics::count_request;
 use crate::{App, audit, pages};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -108,6 +109,7 @@ pub(crate) async fn surround(State(app): State<App>, mut request: Request, next:
                 info!(%method, route, status, duration_ms, peer, "refused {method} {route}: {}", failure.message);
             }
         }
+        count_request(&route, status);
         if let Some(failure) = failure {
             response = match to_a_person {
                 true => page(&id, &failure),

@@ -56,6 +56,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         // The server itself
         .routes(routes!(health::check))
         .routes(routes!(health::front_page))
+        .routes(routes!(health::metrics))
         .routes(routes!(health::openapi))
 }
 

@@ -1,14 +1,18 @@
 //! The server about itself.
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
+use berth_agb_api::Code;
 use http::header::CONTENT_TYPE;
+use http::request::Parts;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::App;
+use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::openapi::{DOCUMENT, Internal};
+use crate::metrics::MetricsAccess;
+use crate::openapi::{DOCUMENT, Internal, OfMetrics};
 
 /// How the server does.
 #[derive(Debug, Serialize, ToSchema)]
@@ -72,4 +76,25 @@ pub(crate) async fn front_page() -> &'static str {
 )]
 pub(crate) async fn openapi() -> Response {
     ([(CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
+}
+
+/// Metrics, for Prometheus.
+///
+/// Open to all, or with an API key, or not there at all: the setting `metrics` decides.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "metrics", tag = "Server",
+    responses((status = 200, body = String, description = "Series in Prometheus's text format"), OfMetrics),
+    security((), ("apiKey" = [])),
+)]
+pub(crate) async fn metrics(State(app): State<App>, mut parts: Parts) -> Result<Response, ApiError> {
+    if app.metrics.access() == MetricsAccess::Key {
+        Caller::from_request_parts(&mut parts, &app).await?;
+    }
+    let text = app.metrics.render(&app.control.census().await).ok_or_else(|| {
+        ApiError::new(
+            Code::RouteNotFound,
+            "this server was started with `--metrics off`",
+        )
+    })?;
+    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }
