@@ -17,6 +17,7 @@ mod session;
 mod settings;
 mod show;
 mod stop;
+mod telemetry;
 mod webhook;
 
 use std::error::Error;

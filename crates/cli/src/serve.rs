@@ -7,9 +7,9 @@ use berth_server::{Listener, Metrics};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
-use tracing_subscriber::EnvFilter;
 
-use crate::settings::{self, Flags, LogFormat, Settings};
+use crate::settings::{self, Flags, Settings};
+use crate::telemetry::{self, Telemetry};
 use crate::{Outcome, block_on};
 
 /// Run the server.
@@ -21,23 +21,11 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Outcome {
     let settings = settings::read(&args.flags, |name| std::env::var(name).ok())?;
-    start_log(settings.log_format);
     block_on(serve(settings))?
 }
 
-/// Log lines go to standard error; `BERTH_LOG` chooses them as `RUST_LOG` does elsewhere.
-fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("BERTH_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => log.with_ansi(false).init(),
-        LogFormat::Json => log.json().init(),
-    }
-}
-
 async fn serve(mut settings: Settings) -> Outcome {
+    let telemetry = Telemetry::start(settings.log_format)?;
     // Signals are caught before anything is made that an abrupt end would leave behind.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     // `berth key revoke` says with this one that a key is no longer good.
@@ -63,6 +51,7 @@ async fn serve(mut settings: Settings) -> Outcome {
         links_url: settings.links_url,
         audit,
         metrics,
+        follow: Some(telemetry::follow),
     };
     let webhooks = webhooks.map(|sender| tokio::spawn(sender.run(stop.clone())));
     let serving = tokio::spawn(berth_server::serve(
@@ -90,6 +79,7 @@ async fn serve(mut settings: Settings) -> Outcome {
     }
     control.shutdown().await;
     info!("stopped; sessions go on and are taken over by the next start");
+    telemetry.stop().await;
     Ok(ExitCode::SUCCESS)
 }
 

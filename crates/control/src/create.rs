@@ -8,14 +8,14 @@ use berth_images::Image;
 use berth_sandbox::{Ending, Priority, Sandbox};
 use berth_store::KeyRow;
 use jiff::Timestamp;
-use tracing::{info, warn};
+use tracing::{Instrument, info, warn};
 
 use crate::error::ControlError;
 use crate::life::{End, EndReason};
 use crate::quota::Admission;
 use crate::secret::{new_id, new_ticket};
 use crate::session::{Parts, Session};
-use crate::{Control, config, whole};
+use crate::{Control, config, note_session, whole};
 
 /// The part of a log line that an error's text holds.
 const LINE_CHARS_MAX: usize = 200;
@@ -74,7 +74,10 @@ impl Control {
             policy: new.policy.map(str::to_owned),
         };
         // A task of its own: a caller that goes away in the middle must not leave a sandbox that belongs to nobody.
-        whole(tokio::spawn(Arc::clone(self).carry_out(order))).await
+        let creation = Arc::clone(self).carry_out(order).in_current_span();
+        let created = whole(tokio::spawn(creation)).await?;
+        note_session(&created.0);
+        Ok(created)
     }
 
     async fn carry_out(self: Arc<Self>, order: Order) -> Result<(Arc<Session>, String), ControlError> {

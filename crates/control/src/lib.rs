@@ -68,6 +68,9 @@ pub enum TicketState {
     Unknown,
 }
 
+/// Target of the spans that are exported as traces. The log leaves them out; without a collector they are never made.
+pub const TRACE_TARGET: &str = "berth::trace";
+
 /// The control plane of one server.
 pub struct Control {
     config: Config,
@@ -120,7 +123,10 @@ impl Control {
     /// The live session of this id, if it belongs to this key.
     pub async fn session(&self, key_id: &str, id: &str) -> Result<Arc<Session>, ControlError> {
         match self.live(id) {
-            Some(session) if session.key_id == key_id => Ok(session),
+            Some(session) if session.key_id == key_id => {
+                note_session(&session);
+                Ok(session)
+            }
             Some(_) => Err(unknown(id)),
             None => Err(self.absent(Some(key_id), id).await?),
         }
@@ -132,7 +138,10 @@ impl Control {
             return Err(ControlError::WrongToken { id: shown(id) });
         }
         match self.live(id) {
-            Some(session) => Ok(session),
+            Some(session) => {
+                note_session(&session);
+                Ok(session)
+            }
             None => Err(self.absent(None, id).await?),
         }
     }
@@ -172,7 +181,10 @@ impl Control {
             .filter(|(_, port)| self.config.ports.contains(port))
             .ok_or(ControlError::UnknownLink)?;
         match self.live(id) {
-            Some(session) => Ok((session, port)),
+            Some(session) => {
+                note_session(&session);
+                Ok((session, port))
+            }
             None => Err(match self.absent(None, id).await? {
                 ControlError::UnknownSession { .. } => ControlError::UnknownLink,
                 ended => ended,
@@ -386,6 +398,11 @@ async fn whole<T>(task: JoinHandle<T>) -> T {
         // Nothing cancels such a task, so it has panicked, and the panic goes on here.
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
+}
+
+/// Says in the trace of a request which session it is for.
+fn note_session(session: &Session) {
+    tracing::Span::current().record("session.id", session.id.as_str());
 }
 
 fn unknown(id: &str) -> ControlError {

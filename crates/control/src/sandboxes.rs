@@ -15,6 +15,7 @@ use berth_store::{SandboxState, Store};
 use tokio::sync::Semaphore;
 use tracing::{Instrument, info, info_span, warn};
 
+use crate::TRACE_TARGET;
 use crate::detail;
 use crate::error::ControlError;
 use crate::secret::new_id;
@@ -69,6 +70,9 @@ impl Maker {
         check_room(&self.guest_binary)?;
         let id = new_id("sb");
         let span = info_span!("make", sandbox.id = %id, image = %image.name);
+        let trace = info_span!(
+            target: TRACE_TARGET, "make sandbox", berth.sandbox.id = %id, berth.image = %image.name, berth.warm = warm
+        );
         async {
             self.store
                 .insert_sandbox(&id, &self.node, &image.key.to_string())
@@ -81,6 +85,7 @@ impl Maker {
                 }
             }
         }
+        .instrument(trace)
         .instrument(span)
         .await
     }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use berth_agb_api::Code;
-use berth_control::{ControlError, End, Session};
+use berth_control::{ControlError, End, Session, TRACE_TARGET};
 use berth_guest_client::{GuestError, ToolAnswer};
 use bytes::Bytes;
-use tracing::warn;
+use tracing::field::Empty;
+use tracing::{Instrument, info_span, warn};
 
 use crate::error::ApiError;
 use crate::metrics::Outcome;
@@ -32,7 +33,17 @@ pub(crate) async fn call_tool(
     arguments: Bytes,
 ) -> Result<Bytes, ApiError> {
     let started = Instant::now();
-    let answer = run(app, session, tool, arguments).await;
+    let span = info_span!(
+        target: TRACE_TARGET,
+        "tool call",
+        otel.name = %format!("execute_tool {}", app.tool_metrics.known(tool)),
+        otel.status_code = Empty,
+        gen_ai.operation.name = "execute_tool",
+        gen_ai.tool.name = app.tool_metrics.known(tool),
+        session.id = %session.id,
+        berth.tool.outcome = Empty,
+    );
+    let answer = run(app, session, tool, arguments).instrument(span.clone()).await;
     let outcome = match &answer {
         Ok(answer) if answer.known && !answer.failed => Outcome::Ok,
         Ok(_) => Outcome::Error,
@@ -43,6 +54,10 @@ pub(crate) async fn call_tool(
             _ => Outcome::Failed,
         },
     };
+    span.record("berth.tool.outcome", outcome.word());
+    if outcome != Outcome::Ok {
+        span.record("otel.status_code", "ERROR");
+    }
     app.tool_metrics.count(tool, outcome, started);
     Ok(answer?.body)
 }

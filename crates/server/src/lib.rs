@@ -28,6 +28,7 @@ mod urls;
 use std::sync::Arc;
 
 use berth_control::Control;
+use http::HeaderMap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -46,12 +47,16 @@ pub(crate) struct App {
     pub(crate) links_url: Option<LinksUrl>,
     pub(crate) audit: Arc<Audit>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) follow: Option<Follow>,
     pub(crate) tool_metrics: metrics::ToolMetrics,
     /// Cancelled when the server stops: open tunnels end, clients connect again.
     pub(crate) stop: CancellationToken,
     /// Connections and tunnels that a stop waits for.
     pub(crate) connections: TaskTracker,
 }
+
+/// Makes a request's span a child of the one that the client names in its headers.
+pub type Follow = fn(&HeaderMap, &tracing::Span);
 
 /// Settings of the edge.
 #[derive(Debug)]
@@ -65,4 +70,6 @@ pub struct Config {
     pub audit: Arc<Audit>,
     /// What is counted, and who may read it.
     pub metrics: Metrics,
+    /// How traces are continued, if they are exported.
+    pub follow: Option<Follow>,
 }

@@ -90,6 +90,7 @@ pub async fn serve(listener: Listener, control: Arc<Control>, config: Config, st
         tool_metrics: ToolMetrics::new(control.session_tools()),
         control,
         metrics,
+        follow: config.follow,
         public_url: config.public_url.map(Into::into),
         links_url: config.links_url.clone(),
         audit: config.audit,

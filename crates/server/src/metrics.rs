@@ -192,6 +192,14 @@ impl ToolMetrics {
         }
     }
 
+    /// The name under which a tool is counted.
+    pub(crate) fn known<'a>(&self, tool: &'a str) -> &'a str {
+        match self.tools.contains_key(tool) {
+            true => tool,
+            false => UNKNOWN_TOOL,
+        }
+    }
+
     pub(crate) fn count(&self, tool: &str, outcome: Outcome, started: Instant) {
         let one = self.tools.get(tool).unwrap_or(&self.unknown);
         one.duration.record(started.elapsed());

@@ -9,11 +9,13 @@ use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use berth_agb_api::envelope::Failure;
+use berth_control::TRACE_TARGET;
 use http::header::ACCEPT;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rand::RngExt;
-use tracing::{Instrument, debug, error, info, info_span};
+use tracing::field::Empty;
+use tracing::{Instrument, Span, debug, error, info, info_span};
 
 use crate::error::ApiError;
 use crate::metrics::count_request;
@@ -91,6 +93,22 @@ pub(crate) async fn surround(State(app): State<App>, mut request: Request, next:
     let to_a_person = route.starts_with("/port/") && takes_pages(request.headers());
     let asked = audit::Asked::new(&request, &route, id.as_str(), &peer);
     let span = info_span!("request", request.id = %id.as_str());
+    let trace = info_span!(
+        target: TRACE_TARGET,
+        "request",
+        otel.name = %format!("{method} {route}"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = %method,
+        http.route = route,
+        http.response.status_code = Empty,
+        client.address = peer,
+        berth.request.id = %id.as_str(),
+        session.id = Empty,
+    );
+    if let (Some(follow), false) = (app.follow, trace.is_disabled()) {
+        follow(request.headers(), &trace);
+    }
 
     async {
         let mut response = audit::watch(app.audit, asked, next.run(request)).await;
@@ -110,6 +128,10 @@ pub(crate) async fn surround(State(app): State<App>, mut request: Request, next:
             }
         }
         count_request(&route, status);
+        Span::current().record("http.response.status_code", i64::from(status));
+        if status >= 500 {
+            Span::current().record("otel.status_code", "ERROR");
+        }
         if let Some(failure) = failure {
             response = match to_a_person {
                 true => page(&id, &failure),
@@ -122,6 +144,7 @@ pub(crate) async fn surround(State(app): State<App>, mut request: Request, next:
         }
         response
     }
+    .instrument(trace)
     .instrument(span)
     .await
 }
