@@ -45,7 +45,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     }
 }
 
-/// A JSON object in the body, whatever the content type says. No body counts as `{}`.
+/// A JSON object in the body, whatever the content type says. No body counts as `{}`, and so does `null`.
 pub(crate) struct Json<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
@@ -53,10 +53,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let Body(bytes) = Body::from_request(request, state).await?;
-        read_object(if bytes.iter().all(u8::is_ascii_whitespace) {
-            b"{}"
-        } else {
-            &bytes
+        read_object(match bytes.trim_ascii() {
+            b"" | b"null" => b"{}",
+            text => text,
         })
         .map(Self)
     }

@@ -31,7 +31,7 @@ fn status_of(session: &Session) -> &'static str {
 #[utoipa::path(
     post, path = "/mcp/createSession", operation_id = "createSession", tag = "Sessions",
     params(CreateSessionQuery),
-    request_body = CreateSession,
+    request_body = Option<CreateSession>,
     responses((status = 200, body = Success<SessionData>, description = "Done"), OfCreation),
     security(("apiKey" = [])),
 )]
