@@ -7,7 +7,8 @@
 //! Never: a path, an address or a length that a session chose. Errors of the layers below get their status and code in
 //! one place, [`error`].
 //!
-//! Start reading at [`router`](mod@router), which is the whole surface at a glance.
+//! Start reading at [`router`](mod@router), which is the whole surface at a glance, then [`openapi`] for how a route
+//! describes itself.
 
 mod audit;
 mod auth;

@@ -12,9 +12,9 @@ use berth_agb_api::envelope::Failure;
 use berth_control::TRACE_TARGET;
 use http::header::ACCEPT;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use rand::RngExt;
-use tracing::field::Empty;
+use tracing::field::{Empty, display};
 use tracing::{Instrument, Span, debug, error, info, info_span};
 
 use crate::error::ApiError;
@@ -83,11 +83,7 @@ pub(crate) async fn surround(State(app): State<App>, mut request: Request, next:
         .get::<MatchedPath>()
         .map_or("(none)", MatchedPath::as_str)
         .to_owned();
-    let peer = request
-        .extensions()
-        .get::<Peer>()
-        .map(|peer| peer.0.to_string())
-        .unwrap_or_default();
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
     request.extensions_mut().insert(id.clone());
     // People open port links in browsers; everything else answers programs.
     let to_a_person = route.starts_with("/port/") && takes_pages(request.headers());
@@ -96,13 +92,13 @@ pub(crate) async fn surround(State(app): State<App>, mut request: Request, next:
     let trace = info_span!(
         target: TRACE_TARGET,
         "request",
-        otel.name = %format!("{method} {route}"),
+        otel.name = %format!("{} {route}", known(&method)),
         otel.kind = "server",
         otel.status_code = Empty,
-        http.request.method = %method,
+        http.request.method = known(&method),
         http.route = route,
         http.response.status_code = Empty,
-        client.address = peer,
+        client.address = peer.map(|peer| display(peer.ip())),
         berth.request.id = %id.as_str(),
         session.id = Empty,
     );
@@ -124,6 +120,7 @@ pub(crate) async fn surround(State(app): State<App>, mut request: Request, next:
             // Clients hide some refusals from their users (a refused creation shows as "Unknow error"), so the log
             // says who was refused what.
             Some(failure) => {
+                let peer = peer.map(display);
                 info!(%method, route, status, duration_ms, peer, "refused {method} {route}: {}", failure.message);
             }
         }
@@ -147,6 +144,16 @@ pub(crate) async fn surround(State(app): State<App>, mut request: Request, next:
     .instrument(trace)
     .instrument(span)
     .await
+}
+
+/// The method's name in a trace: clients can make up any.
+fn known(method: &Method) -> &str {
+    match method.as_str() {
+        name @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" | "TRACE" | "CONNECT") => {
+            name
+        }
+        _ => "_OTHER",
+    }
 }
 
 fn takes_pages(headers: &HeaderMap) -> bool {
