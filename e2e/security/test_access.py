@@ -133,7 +133,7 @@ def test_a_key_is_needed(server, routes):
 
 
 def test_a_foreign_session_is_answered_as_an_unknown_one(server, routes):
-    agb, stranger = server.agb(), bearer(server.new_key("stranger"))
+    agb, stranger = server.agb(), bearer(server.new_key("intruder"))
     session = agb.create(CreateSessionParams(image_id=IMAGE, labels={"mine": "yes"})).session
     alive = session.session_id
     gone = agb.create(CreateSessionParams(image_id=IMAGE)).session
