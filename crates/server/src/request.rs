@@ -87,7 +87,7 @@ pub(crate) async fn surround(State(app): State<App>, mut request: Request, next:
     request.extensions_mut().insert(id.clone());
     // People open port links in browsers; everything else answers programs.
     let to_a_person = route.starts_with("/port/") && takes_pages(request.headers());
-    let asked = audit::Asked::new(&request, &route, id.as_str(), &peer);
+    let asked = audit::Asked::new(&request, &route, id.as_str(), peer);
     let span = info_span!("request", request.id = %id.as_str());
     let trace = info_span!(
         target: TRACE_TARGET,

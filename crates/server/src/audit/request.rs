@@ -1,7 +1,7 @@
 //! What a request is remembered by: handlers note it while they run, one line is written when the answer is ready.
 
 use std::cell::RefCell;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -101,7 +101,7 @@ pub(crate) struct Asked {
     watched: Option<&'static Watched>,
     route: String,
     request_id: String,
-    peer: String,
+    peer: Option<String>,
     forwarded_for: Option<IpAddr>,
     started: Instant,
 }
@@ -122,7 +122,7 @@ pub(crate) struct Note {
 
 impl Asked {
     /// Reads a request; `route` is its pattern, because paths hold tickets.
-    pub(crate) fn new(request: &Request, route: &str, request_id: &str, peer: &str) -> Self {
+    pub(crate) fn new(request: &Request, route: &str, request_id: &str, peer: Option<SocketAddr>) -> Self {
         let forwarded = request.headers().get_all("x-forwarded-for").iter().next_back();
         Self {
             watched: WATCHED.iter().find(|watched| {
@@ -134,7 +134,7 @@ impl Asked {
             }),
             route: route.to_owned(),
             request_id: request_id.to_owned(),
-            peer: peer.to_owned(),
+            peer: peer.map(|peer| peer.to_string()),
             // The last address is the one that the nearest proxy saw; those before it are a client's word.
             forwarded_for: forwarded
                 .and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()),
@@ -146,9 +146,7 @@ impl Asked {
         Line {
             request_id: Some(&self.request_id),
             credential: self.watched.map(|watched| watched.credential),
-            peer: Some(&self.peer)
-                .filter(|peer| !peer.is_empty())
-                .map(String::as_str),
+            peer: self.peer.as_deref(),
             forwarded_for: self.forwarded_for,
             key_id: note.key_id.as_deref(),
             key_name: note.key_name.as_deref(),
