@@ -363,7 +363,7 @@ def test_a_stop_lets_calls_finish(start):
     agb_session = server.agb().get(session).session
     view = agb_session.info().data["resource_url"]
     assert requests.get(view, timeout=CALL_S).status_code == 200
-    screen = connect(view.split("?")[0].replace("http", "ws", 1) + "ws")
+    socket_url = view.split("?")[0].replace("http", "ws", 1) + "ws"
 
     def upload():
         def body():
@@ -377,7 +377,7 @@ def test_a_stop_lets_calls_finish(start):
         return requests.post(server.endpoint + "/mcp", data=body(), headers=headers, timeout=CALL_S).json()
 
     began = threading.Event()
-    with ThreadPoolExecutor(4) as pool:
+    with connect(socket_url), ThreadPoolExecutor(4) as pool:
         slow = pool.submit(caller.shell, session, "touch /tmp/slow; sleep 3; echo slept")
         stream = pool.submit(agb_session.code.run,
                              "import time\nopen('/tmp/stream', 'w')\ntime.sleep(3)\nprint('streamed')", "python",
@@ -394,6 +394,6 @@ def test_a_stop_lets_calls_finish(start):
         streamed = stream.result()
         assert streamed.success and "streamed" in "".join(streamed.logs.stdout), streamed
     assert server.process.wait(timeout=CALL_S) == 0
-    screen.close()
+    assert "they are cut off" not in server.log.read_text()
     server.start()
     assert caller.says(session, "again") is True
