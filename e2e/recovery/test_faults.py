@@ -10,7 +10,6 @@ import pathlib
 import signal
 import sqlite3
 import subprocess
-import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -127,17 +126,16 @@ def nothing_unfinished(server, live):
 
 
 @pytest.fixture
-def faulty(start):
+def faulty(start, tmp_path):
     """A server whose runtime can be told to fail: `fault("create: exit 1")`."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="berth-runtime-"))
-    runtime = folder / "runtime"
+    runtime = tmp_path / "runtime"
     runtime.write_text(RUNTIME)
     runtime.chmod(0o755)
     server, caller = start("--pool", "0", "--runtime", str(runtime))
 
     def fault(text):
-        (folder / "new").write_text(text)
-        (folder / "new").rename(folder / "runtime.fault")
+        (tmp_path / "new").write_text(text)
+        (tmp_path / "new").rename(tmp_path / "runtime.fault")
 
     return server, caller, fault
 
@@ -182,10 +180,9 @@ def test_a_runtime_that_does_not_delete(faulty, fault):
 
 
 @pytest.fixture
-def small_disk():
+def small_disk(tmp_path):
     """A file system of its own, 600 MiB large."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="berth-disk-"))
-    disk, mount = folder / "disk", folder / "mount"
+    disk, mount = tmp_path / "disk", tmp_path / "mount"
     with open(disk, "wb") as file:
         file.truncate(600 << 20)
     mount.mkdir()
