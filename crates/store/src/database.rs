@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::Migrator;
-use sqlx::{AnyPool, Executor};
+use sqlx::{AnyPool, Connection as _, Executor};
 
 use crate::{Result, StoreError};
 
@@ -92,6 +92,14 @@ impl Database {
                             .await?;
                     }
                     Ok(())
+                })
+            })
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    // Behind a rollback that is still on its way. SQLite has rolled back by itself where it had no room,
+                    // so sqlx's own rollback fails and leaves a connection that never begins a transaction again.
+                    connection.ping().await?;
+                    Ok(!connection.is_in_transaction())
                 })
             })
             .connect_with(self.options()?)
@@ -212,5 +220,39 @@ mod tests {
     #[test]
     fn a_path_survives_being_a_url() {
         assert_eq!(percent_encoded(Path::new("/a b/c?d#e%f")), "/a%20b/c%3Fd%23e%25f");
+    }
+
+    #[tokio::test]
+    async fn a_database_that_was_full_works_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::Sqlite(folder.path().join("berth.db"));
+        let pool = database.open().await.unwrap();
+        pool.execute("CREATE TABLE filling (filler BLOB)").await.unwrap();
+        // All of them at once, or one would be asked twice.
+        let mut connections = Vec::new();
+        for _ in 0..SQLITE_CONNECTIONS_MAX {
+            let mut connection = pool.acquire().await.unwrap();
+            connection.execute("PRAGMA max_page_count = 1").await.unwrap();
+            connections.push(connection);
+        }
+        drop(connections);
+        // Those that found no room are replaced, by others that have some.
+        let mut full = 0;
+        loop {
+            let mut transaction = pool.begin_with(database.begin()).await.unwrap();
+            let filled = transaction
+                .execute("INSERT INTO filling VALUES (zeroblob(100000))")
+                .await;
+            match filled {
+                Ok(_) => break transaction.commit().await.unwrap(),
+                Err(error) => assert!(error.to_string().contains("full"), "{error}"),
+            }
+            full += 1;
+            assert!(
+                full <= SQLITE_CONNECTIONS_MAX,
+                "the same connection was used again"
+            );
+        }
+        assert!(full > 0);
     }
 }
