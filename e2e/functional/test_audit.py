@@ -104,6 +104,25 @@ def test_views_and_streams_open_and_close(own, audit):
     assert own.agb().delete(session).success
 
 
+def test_pauses_and_port_links_are_told(own, audit):
+    session = create(own)
+    about = {"sessionId": session.session_id, "keyId": key_id(own.key)}
+    headers = {"Authorization": f"Bearer {own.key}"}
+    for move in ("pause", "resume"):
+        assert requests.post(f"{own.endpoint}/api/v1/sessions/{session.session_id}/{move}", headers=headers).ok
+        assert audit.one(event=f"session.{move}", **about)["credential"] == "key"
+        assert "requestId" not in audit.one(event=f"session.{move}d", **about)
+
+    link = session.get_link("http", 30100)
+    assert link.success, link.error_message
+    assert audit.one(event="link.issue", **about)["outcome"] == "ok"
+    assert requests.get(link.data).status_code == 502  # nothing listens
+    opened = audit.one(event="port.open", **about)
+    assert opened["credential"] == "link" and opened["outcome"] != "ok"
+    assert link.data.split("/port/")[1].strip("/") not in audit.text()
+    assert own.agb().delete(session).success
+
+
 def test_refused_credentials_are_told_and_cannot_fill_the_disk(own, audit):
     answer = requests.post(own.endpoint + "/mcp/getSession", headers={"Authorization": "Bearer bk_wrong_canary"})
     assert answer.status_code == 401
@@ -142,10 +161,14 @@ def test_keys_are_told_by_the_command_and_no_secret_is_in_the_file(own, audit):
     import subprocess
 
     key = own.new_key("short-lived")
+    doomed = create(own, key)
     subprocess.run([own.berth, "key", "revoke", "--data", own.data, "short-lived"], check=True)
     for event in ("key.create", "key.revoke"):
         line = audit.one(event=event, keyId=key_id(key))
         assert line["keyName"] == "short-lived" and line["credential"] == "command"
+    while not audit.lines(event="session.ended", sessionId=doomed.session_id):
+        own.healthy()
+    assert audit.one(event="session.ended", sessionId=doomed.session_id)["reason"] == "key-revoked"
 
     session = create(own)
     url = session.info().data["resource_url"]

@@ -2,6 +2,8 @@
 //!
 //! Everything is read before the first refusal, so that one start shows every bad setting.
 
+mod reader;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use berth_control::{Config, Database, IdleAction, WarmImage};
 use berth_server::{Audit, AuditError, LinksUrl, MetricsAccess};
 use berth_webhook::Target;
+use reader::Reader;
 
 use crate::webhook::{self, Webhook};
 
@@ -251,13 +254,7 @@ pub(crate) fn read(
     flags: &Flags,
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<Settings, BadSettings> {
-    let mut reader = Reader {
-        flags,
-        environment: &environment,
-        file: BTreeMap::new(),
-        bad: Vec::new(),
-    };
-    reader.read_file();
+    let mut reader = Reader::new(flags, &environment);
 
     let listen = reader.value("listen", |text| match text.parse::<std::net::SocketAddr>() {
         Ok(_) => Ok(text.to_owned()),
@@ -398,93 +395,6 @@ pub(crate) fn read(
     match all() {
         Some(settings) if bad.is_empty() => Ok(settings),
         _ => Err(BadSettings(bad)),
-    }
-}
-
-struct Reader<'a> {
-    flags: &'a Flags,
-    environment: &'a dyn Fn(&str) -> Option<String>,
-    file: BTreeMap<String, (String, String)>,
-    bad: Vec<String>,
-}
-
-impl Reader<'_> {
-    /// Reads the settings file, if one is named: each value as text, with where it stands.
-    fn read_file(&mut self) {
-        let from_environment = || (self.environment)("BERTH_CONFIG").map(PathBuf::from);
-        let Some(path) = self.flags.config.clone().or_else(from_environment) else {
-            return;
-        };
-        let table = fs_err::read_to_string(&path)
-            .map_err(|error| error.to_string())
-            .and_then(|text| {
-                text.parse::<toml::Table>()
-                    .map_err(|error| format!("`{}`: {error}", path.display()))
-            });
-        let table = match table {
-            Ok(table) => table,
-            Err(error) => return self.bad.push(error),
-        };
-        for (name, value) in table {
-            let place = format!("`{name}` in `{}`", path.display());
-            if !SETTINGS.iter().any(|setting| setting.name == name) {
-                let names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
-                self.bad
-                    .push(format!("{place} is not a setting; allowed: {}", names.join(", ")));
-                continue;
-            }
-            let text = match value {
-                toml::Value::String(text) => text,
-                toml::Value::Integer(number) => number.to_string(),
-                other => {
-                    self.bad
-                        .push(format!("{place} is {other}; allowed: a string or a number"));
-                    continue;
-                }
-            };
-            self.file.insert(name, (text, place));
-        }
-    }
-
-    /// What several settings make together, or `None` with the refusal noted.
-    fn checked<T>(&mut self, made: Result<T, impl std::fmt::Display>) -> Option<T> {
-        made.map_err(|error| self.bad.push(error.to_string())).ok()
-    }
-
-    /// The value of a setting, or `None` with the refusal noted.
-    fn value<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, &'static str>) -> Option<T> {
-        let from_flag = || {
-            self.flags
-                .values
-                .get(name)
-                .map(|text| (text.clone(), format!("`--{}`", name.replace('_', "-"))))
-        };
-        let from_environment =
-            || (self.environment)(&variable(name)).map(|text| (text, format!("`{}`", variable(name))));
-        let default = || {
-            let default = SETTINGS
-                .iter()
-                .find(|setting| setting.name == name)
-                .map_or("", |setting| setting.default);
-            (default.to_owned(), format!("the default of `{name}`"))
-        };
-        let (text, place) = from_flag()
-            .or_else(from_environment)
-            .or_else(|| self.file.get(name).cloned())
-            .unwrap_or_else(default);
-        match parse(&text) {
-            Ok(value) => Some(value),
-            Err(allowed) => {
-                // A database's URL may hold a password.
-                let shown = if name == "database" {
-                    "not shown".to_owned()
-                } else {
-                    format!("{text:?}")
-                };
-                self.bad.push(format!("{place} is {shown}; allowed: {allowed}"));
-                None
-            }
-        }
     }
 }
 
