@@ -254,7 +254,7 @@ def test_failures_have_exit_codes_and_reasons(berth, server, agb, new_session):
 
 
 def test_another_keys_session_is_as_unknown(berth, server, session):
-    other = {"AGB_API_KEY": server.new_key("stranger")}
+    other = {"AGB_API_KEY": server.new_key("stranger at the command line")}
     for command in (["session", "info"], ["session", "pause"], ["logs"], ["session", "rm"]):
         done = berth(*command, session.session_id, environment=other, code=3)
         assert "not found" in done.stderr, command
