@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use berth_control::Census;
 use berth_guest_api::ToolSpec;
+use http::StatusCode;
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
@@ -224,9 +225,13 @@ impl OneTool {
     }
 }
 
-/// Counts an answered request; `route` is a pattern.
-pub(crate) fn count_request(route: &str, status: u16) {
-    let labels = [("route", route.to_owned()), ("status", status.to_string())];
+/// Counts an answered request; `route` is a pattern. A server inside a session may answer with any number.
+pub(crate) fn count_request(route: &str, status: StatusCode) {
+    let status = match status.canonical_reason() {
+        Some(_) => status.as_str(),
+        None => "other",
+    };
+    let labels = [("route", route.to_owned()), ("status", status.to_owned())];
     counter!("berth_http_requests_total", &labels).increment(1);
 }
 
@@ -307,6 +312,23 @@ mod tests {
         );
         assert!(
             text.contains(r#"berth_sessions{state="running",image="b"} 3"#),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_status_that_does_not_exist_is_counted_with_the_others() {
+        let text = recorded(|_| {
+            for status in [200, 299, 777] {
+                count_request("/port/{link}/", StatusCode::from_u16(status).unwrap());
+            }
+        });
+        assert!(
+            text.contains(r#"{route="/port/{link}/",status="200"} 1"#),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#"{route="/port/{link}/",status="other"} 2"#),
             "{text}"
         );
     }

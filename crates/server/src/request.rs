@@ -124,7 +124,7 @@ pub(crate) async fn surround(State(app): State<App>, mut request: Request, next:
                 info!(%method, route, status, duration_ms, peer, "refused {method} {route}: {}", failure.message);
             }
         }
-        count_request(&route, status);
+        count_request(&route, response.status());
         Span::current().record("http.response.status_code", i64::from(status));
         if status >= 500 {
             Span::current().record("otel.status_code", "ERROR");
