@@ -9,37 +9,46 @@ use utoipa::ToSchema;
 /// `data` of `createSession` and `getSession`.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Session)]
 pub struct Session<S = &'static str> {
     /// The id by which all other routes know it.
     pub session_id: String,
     /// Never empty; clients show it.
     #[serde(default)]
+    #[schema(required)]
     pub app_instance_id: String,
     /// Never empty; also in `resource_url`.
     #[serde(default)]
+    #[schema(required)]
     pub resource_id: String,
     /// The live view's page, with a fresh ticket.
     #[serde(default)]
+    #[schema(required)]
     pub resource_url: String,
     /// Base of the link route.
     #[serde(default)]
+    #[schema(required)]
     pub link_url: String,
     /// The stream route.
     #[serde(default)]
+    #[schema(required)]
     pub ws_url: String,
     /// Credential of both.
     #[serde(default)]
+    #[schema(required)]
     pub token: String,
     /// JSON text of an array of [`ToolRef`].
     #[serde(default)]
+    #[schema(required)]
     pub tool_list: String,
     /// Only `getSession` has it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub status: Option<S>,
 }
 
 /// One entry of `toolList`: which tool is reached on the link route, and by which server name.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ToolRef<S> {
     /// The tool.
     pub name: S,
@@ -49,38 +58,48 @@ pub struct ToolRef<S> {
 
 /// `data` of `getSessionInfo`.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Status)]
 pub struct Status<S = &'static str> {
     /// `RUNNING`; an ended session is an error instead.
+    #[schema(value_type = String)]
     pub status: S,
 }
 
 /// `data` of `getMcpResource`.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Resource)]
 pub struct Resource<S = &'static str> {
     /// The session.
     pub session_id: String,
     /// The live view's page, with a fresh ticket.
     pub resource_url: String,
     /// Merged flat into the clients' result.
+    #[schema(value_type = DesktopInfo)]
     pub desktop_info: DesktopInfo<S>,
 }
 
 /// Part of [`Resource`]. Members that mean nothing here are empty: clients expect them all.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = DesktopInfo)]
 pub struct DesktopInfo<S = &'static str> {
     /// Unused.
+    #[schema(value_type = String)]
     pub app_id: S,
     /// Unused.
+    #[schema(value_type = String)]
     pub auth_code: S,
     /// Unused.
+    #[schema(value_type = String)]
     pub connection_properties: S,
     /// Equal to the session's `resourceId`.
     pub resource_id: String,
     /// Unused.
+    #[schema(value_type = String)]
     pub resource_type: S,
     /// Unused: the ticket stands in `resource_url`.
+    #[schema(value_type = String)]
     pub ticket: S,
 }
 
@@ -94,10 +113,12 @@ pub struct Link {
 /// One row of `ListSession`.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ListedSession)]
 pub struct ListedSession<S = &'static str> {
     /// The session.
     pub session_id: String,
     /// `RUNNING`: lists hold live sessions only.
+    #[schema(value_type = String)]
     pub session_status: S,
 }
 

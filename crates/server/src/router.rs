@@ -43,8 +43,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         // Port links
         .routes(routes!(port::link))
         .routes(routes!(port::link_by_other_name))
+        .routes(routes!(port::add_slash))
         // Every method, also those that OpenAPI has no word for.
-        .routes(routes!(port::add_slash).map(|_| any(port::add_slash)))
         .routes(routes!(port::root).map(|_| any(port::root)))
         .routes(routes!(port::below).map(|_| any(port::below)))
         // Live view
