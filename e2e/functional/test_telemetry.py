@@ -133,12 +133,17 @@ def test_metrics_count_what_happens(new_server):
     assert running['berth_tool_call_duration_seconds_count{tool="shell"}'] == 1
     assert running['berth_http_requests_total{route="/link/{session}/callTool",status="200"}'] == 3
     assert running[f'berth_pool_ready{{image="{IMAGE}"}}'] == running[f'berth_pool_wanted{{image="{IMAGE}"}}'] == 0
-    assert running["berth_views_open"] == running["berth_streams_open"] == 0
+    assert running["berth_views_open"] == 0
     assert running["process_resident_memory_bytes"] > 1 << 20 and running["process_open_fds"] > 3
     assert any(name.startswith("berth_build_info{version=") for name in running)
+    requests.post(f"{server.endpoint}/api/v1/sessions/{session.session_id}/pause",
+                  headers={"Authorization": f"Bearer {server.key}"}).raise_for_status()
+    paused = series(server)
+    assert paused[f'berth_sessions{{state="paused",image="{IMAGE}"}}'] == 1
+    assert paused[f'berth_sessions{{state="running",image="{IMAGE}"}}'] == 0
     assert agb.delete(session).success
     ended = series(server)
-    assert ended[f'berth_sessions{{state="running",image="{IMAGE}"}}'] == 0
+    assert ended[f'berth_sessions{{state="paused",image="{IMAGE}"}}'] == 0
     assert ended['berth_sessions_ended_total{reason="released"}'] == 1
     # No label holds what a client or a session chose.
     assert session.session_id not in repr(ended) and "made_up" not in repr(ended)

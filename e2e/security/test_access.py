@@ -24,11 +24,18 @@ OPEN = {
 OF_NO_SESSION = {
     "createSession": "makes a session of the caller's own",
     "listSessions": "lists the caller's own; test_api.py tests that",
+    "listSessionSummaries": "lists the caller's own; test_detail.py tests that",
     "listTools": "images are the same for all keys",
 }
 
-# Answer without looking at the ticket.
-BLIND = {"viewRedirect": "adds a slash to any URL; the page behind it looks"}
+# Answer without looking at the ticket or link.
+BLIND = {
+    "viewRedirect": "adds a slash to any URL; the page behind it looks",
+    "portRedirect": "adds a slash to any URL; what is behind it looks",
+}
+
+# Take a key that was revoked, and say of other sessions than its own what they say to any key.
+OF_FORMER_CALLERS = {"getSessionInfo": "a client that waits for the end of its session is told of it; test_keys.py tests that"}
 
 WEBSOCKET = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
              "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
@@ -39,7 +46,8 @@ class Route:
 
     def __init__(self, document, path, method, operation):
         self.path, self.method, self.operation = path, method, operation
-        self.name, self.access = operation["operationId"], operation.get("x-access")
+        # `portRoot.put`: one handler for several methods.
+        self.name, self.access = operation["operationId"].split(".")[0], operation.get("x-access")
         self.responses = set(operation["responses"])
         body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
         if "$ref" in body:
@@ -106,7 +114,7 @@ def essence(answer, *secrets_in_it):
 
 def test_every_route_declares_who_may_use_it(routes):
     assert len(routes) > 20
-    strange = [route for route in routes if route.access not in ("apiKey", "sessionToken", "ticket", "open")]
+    strange = [route for route in routes if route.access not in ("apiKey", "sessionToken", "ticket", "portLink", "open")]
     assert strange == []
     assert {route.name for route in of(routes, "open")} == set(OPEN), "list open routes here, with the reason"
 
@@ -126,6 +134,10 @@ def test_a_key_is_needed(server, routes):
     for route in of(routes, "apiKey"):
         for what, headers in credentials.items():
             answer = route.call(server, {"sessionId": "s-none", "session": "s-none"}, headers)
+            if what == "a revoked key" and route.name in OF_FORMER_CALLERS:
+                assert answer.status_code == 400, answer.text
+                assert answer.json()["code"] == "InvalidMcpSession.NotFound", answer.text
+                continue
             assert answer.status_code == 401, (route, what, answer.text)
             body = answer.json()
             assert body["code"] == "InvalidApiKey" and body["success"] is False and "data" not in body, (route, what)
@@ -191,11 +203,33 @@ def test_only_a_ticket_opens_what_a_ticket_opens(server, routes, session):
             assert route.call(server, {"ticket": ticket}, {}).status_code == 200, route
 
 
-def test_a_ticket_of_an_ended_session_opens_nothing(server, routes):
+def link_of(session):
+    link = session.get_link(port=30100)
+    assert link.success, link.error_message
+    return link.data.rstrip("/").rsplit("/", 1)[-1]
+
+
+def test_only_a_link_opens_a_port(server, routes, session):
+    link = link_of(session)
+    wrong = [link.replace("30100", "30101"), link[:-1], link + "a", link.upper(), session.session_id, session.token,
+             server.key, session.resource_url.split("/view/")[1].split("/")[0], "%00", "..%2f" + link, "x" * 5000]
+    for route in of(routes, "portLink"):
+        if route.name in BLIND:
+            continue
+        told = {essence(route.call(server, {"link": bad, "path": "x"}, bearer(server.key)), bad)[::2] for bad in wrong}
+        assert len(told) == 1 and told.pop()[0] == 404, (route, told)
+        # Nobody listens there, which only the holder of the link is told.
+        assert route.call(server, {"link": link, "path": "x"}, {}).status_code == 502, route
+
+
+def test_a_ticket_or_link_of_an_ended_session_opens_nothing(server, routes):
     agb = server.agb()
     session = agb.create(CreateSessionParams(image_id=IMAGE)).session
-    ticket = session.resource_url.split("/view/")[1].split("/")[0]
+    ticket, link = session.resource_url.split("/view/")[1].split("/")[0], link_of(session)
     assert agb.delete(session).success
     for route in of(routes, "ticket"):
         if route.name not in BLIND:
             assert route.call(server, {"ticket": ticket}, {}).status_code in (400, 410), route
+    for route in of(routes, "portLink"):
+        if route.name not in BLIND:
+            assert route.call(server, {"link": link, "path": "x"}, {}).status_code == 410, route
