@@ -89,7 +89,8 @@ def test_a_stream_wakes_a_paused_session(session, api):
     run = session.code.run("print(x + 1)", "python", stream_beta=True, on_stdout=chunks.append)
     assert run.success, run.error_message
     assert "".join(chunks) == "21\n"
-    assert status(api, session) == "RUNNING"
+    # The output does not wait for the row that says so.
+    await_status(api, session, "RUNNING")
 
 
 def test_calls_that_come_with_the_pause_are_answered(session, api):
