@@ -57,11 +57,11 @@ class Postgres:
 class Server:
     """A server with a data folder and a port of its own; may be killed and started again."""
 
-    def __init__(self, database="", pool=0):
+    def __init__(self, database=""):
         self.data = pathlib.Path(tempfile.mkdtemp(prefix="berth-bench-"))
         self.log = open(self.data / "server.log", "wb")
         self.database = ["--database", database] if database else []
-        self.pool, self.listen = pool, "127.0.0.1:0"
+        self.listen = "127.0.0.1:0"
         self.start()
         done = subprocess.run([BINARIES / "berth", "key", "create", "--data", self.data, *self.database, "bench"],
                               check=True, capture_output=True, text=True)
@@ -70,7 +70,7 @@ class Server:
     def start(self):
         self.process = subprocess.Popen(
             [BINARIES / "berth", "serve", "--listen", self.listen, "--data", self.data, "--images", IMAGES,
-             "--pool", str(self.pool), "--lifetime", "0", "--idle-timeout", "3600", *self.database],
+             "--pool", "0", "--lifetime", "0", "--idle-timeout", "3600", *self.database],
             stdout=subprocess.PIPE, stderr=self.log, text=True, start_new_session=True)
         self.listen = self.process.stdout.readline().split("//")[1].strip()
 
@@ -92,14 +92,6 @@ class Server:
 
     def release(self, session):
         self.post("/mcp/releaseSessionAsync", {"sessionId": session["sessionId"]})
-
-    def wait_for_pool(self, size):
-        connection = http.client.HTTPConnection(self.listen)
-        while True:
-            connection.request("GET", "/healthz")
-            if json.loads(connection.getresponse().read())["pool"]["ready"] >= size:
-                return
-            time.sleep(0.2)
 
     def close(self):
         subprocess.run([BINARIES / "berth", "stop", "--data", self.data, "--end-sessions"], check=True,

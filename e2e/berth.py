@@ -54,8 +54,8 @@ class Server:
         database = self.flags[self.flags.index("--database"):][:2] if "--database" in self.flags else ()
         return ["--data", self.data, *database]
 
-    def new_key(self, name):
-        done = subprocess.run([self.berth, "key", "create", *self.place(), name],
+    def new_key(self, name, *limits):
+        done = subprocess.run([self.berth, "key", "create", *self.place(), name, *limits],
                               check=True, capture_output=True, text=True)
         return done.stdout.strip()
 

@@ -12,14 +12,8 @@ from agb import CreateSessionParams
 from conftest import IMAGE, LIVE, wait_until
 
 
-def make_key(server, name, *limits):
-    done = subprocess.run([server.berth, "key", "create", "--data", server.data, name, *limits],
-                          check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
 def revoke(server, name):
-    subprocess.run([server.berth, "key", "revoke", "--data", server.data, name], check=True, capture_output=True)
+    subprocess.run([server.berth, "key", "revoke", *server.place(), name], check=True, capture_output=True)
 
 
 def post(server, key, path, **body):
@@ -38,7 +32,7 @@ def refused(answer, code, *parts):
 
 
 def test_sessions_at_once_are_limited(server):
-    key = make_key(server, "two-at-once", "--max-sessions", "2")
+    key = server.new_key("two-at-once", "--max-sessions", "2")
     made = [create(server, key).json()["data"]["sessionId"] for _ in range(2)]
     refused(create(server, key), "QuotaExceeded.Sessions", "`two-at-once`", "2 sessions at once", "release one first")
     assert post(server, key, "/mcp/releaseSessionAsync", sessionId=made.pop()).status_code == 200
@@ -48,7 +42,7 @@ def test_sessions_at_once_are_limited(server):
 
 
 def test_a_race_for_the_last_place_has_one_winner(server):
-    key = make_key(server, "racer", "--max-sessions", "1")
+    key = server.new_key("racer", "--max-sessions", "1")
     answers = []
     racers = [threading.Thread(target=lambda: answers.append(create(server, key))) for _ in range(6)]
     for racer in racers:
@@ -61,12 +55,12 @@ def test_a_race_for_the_last_place_has_one_winner(server):
 
 
 def test_memory_is_limited(server):
-    key = make_key(server, "small", "--max-memory-mib", "100")
+    key = server.new_key("small", "--max-memory-mib", "100")
     refused(create(server, key), "QuotaExceeded.Memory", "`small`", "100 MiB of memory in all")
 
 
 def test_creations_per_minute_are_limited(server):
-    key = make_key(server, "slow", "--max-creations-per-minute", "2")
+    key = server.new_key("slow", "--max-creations-per-minute", "2")
     for _ in range(2):
         session = create(server, key).json()["data"]["sessionId"]
         post(server, key, "/mcp/releaseSessionAsync", sessionId=session)
@@ -74,12 +68,12 @@ def test_creations_per_minute_are_limited(server):
 
 
 def test_the_sdk_tells_of_a_limit(server):
-    refusal = server.agb(make_key(server, "none", "--max-sessions", "0")).create(CreateSessionParams(image_id=IMAGE))
+    refusal = server.agb(server.new_key("none", "--max-sessions", "0")).create(CreateSessionParams(image_id=IMAGE))
     assert not refusal.success and "0 sessions at once" in refusal.error_message
 
 
 def test_a_key_expires(server):
-    key = make_key(server, "brief", "--expires", "2s")
+    key = server.new_key("brief", "--expires", "2s")
     session = create(server, key)
     assert session.status_code == 200, session.text
     session = session.json()["data"]["sessionId"]
@@ -96,7 +90,7 @@ def test_a_key_expires(server):
 
 def test_revoking_a_key_shuts_out_its_holders_at_once(server, page):
     name = "revoked"
-    key = make_key(server, name)
+    key = server.new_key(name)
     session = server.agb(key).create(CreateSessionParams(image_id=IMAGE)).session
     page.goto(session.info().data["resource_url"])
     wait_until(page, LIVE)
@@ -123,7 +117,7 @@ def test_revoking_a_key_shuts_out_its_holders_at_once(server, page):
 def test_a_key_sees_nothing_of_anothers_sessions(server, session):
     """Every route answers for another key's session exactly as for one that never was."""
     session.set_labels({"secret": "project"})
-    other = make_key(server, "other")
+    other = server.new_key("other")
     agb = server.agb(other)
     assert session.session_id not in agb.list(limit=100).session_ids
     assert agb.list({"secret": "project"}).session_ids == []
@@ -153,8 +147,8 @@ def test_a_key_sees_nothing_of_anothers_sessions(server, session):
 
 
 def test_keys_are_listed_without_their_secrets(server):
-    key = make_key(server, "listed", "--max-sessions", "3", "--expires", "30d")
-    listing = subprocess.run([server.berth, "key", "list", "--data", server.data], check=True, capture_output=True,
+    key = server.new_key("listed", "--max-sessions", "3", "--expires", "30d")
+    listing = subprocess.run([server.berth, "key", "list", *server.place()], check=True, capture_output=True,
                              text=True).stdout
     row = next(line for line in listing.splitlines() if "listed" in line)
     assert "3" in row and key.split("_")[1] in row

@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use crate::error::ControlError;
 use crate::life::EndReason;
 use crate::session::{Parts, Session, guest_of};
-use crate::{Change, Control, state_of};
+use crate::{Change, Control, end_of};
 
 /// Guests that are asked at the same time whether they are alive.
 const ASKED_MAX: usize = 32;
@@ -174,5 +174,5 @@ impl Control {
 
 /// Does the row say that the session takes calls?
 fn is_live(row: &SessionRow) -> bool {
-    state_of(row).end_reason().is_none()
+    end_of(row).is_none()
 }

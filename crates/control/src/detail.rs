@@ -7,9 +7,9 @@ use berth_store::SessionRow;
 use jiff::Timestamp;
 
 use crate::error::ControlError;
-use crate::life::{End, State};
+use crate::life::End;
 use crate::session::Session;
-use crate::{Control, state_of, unknown};
+use crate::{Control, end_of, unknown};
 
 /// Lines of a session's log that outlive it.
 const LOG_LINES_MAX: usize = 20;
@@ -22,8 +22,6 @@ const LOG_BYTES_MAX: usize = 4096;
 pub struct Detail {
     /// Its row in the store.
     pub row: SessionRow,
-    /// How far it has come.
-    pub state: State,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// The session itself, while it takes calls here.
@@ -40,7 +38,7 @@ impl Control {
     /// All that is known of a session of this key, also of one that has ended within the last day.
     pub async fn detail(&self, key_id: &str, id: &str) -> Result<Detail, ControlError> {
         let row = self.owned_row(key_id, id).await?;
-        let state = state_of(&row);
+        let end = end_of(&row);
         let live = self.live(id);
         let memory_peak_bytes = match &live {
             Some(session) => session.sandbox.memory_peak().await.ok(),
@@ -48,15 +46,10 @@ impl Control {
         };
         let lifetime = (!self.config.lifetime.is_zero()).then_some(self.config.lifetime);
         let ends_at = lifetime
-            .filter(|_| state.end_reason().is_none())
+            .filter(|_| end.is_none())
             .and_then(|lifetime| row.created.checked_add(lifetime).ok());
-        let end = state.end_reason().map(|reason| End {
-            reason,
-            detail: row.end_detail.as_deref().map(Into::into),
-        });
         Ok(Detail {
             labels: self.store.labels(&row.id).await?,
-            state,
             live,
             ends_at,
             memory_peak_bytes,

@@ -37,7 +37,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use berth_store::{Database, KeyLimits, KeyRow, NewKey, Options as StoreOptions, SessionState};
+pub use berth_store::{
+    Database, KeyLimits, KeyRow, NewKey, Options as StoreOptions, SessionState, SessionSummary,
+};
 pub use census::{Census, PoolDepth};
 pub use config::{Change, Config, IdleAction, Observer, WarmImage};
 pub use create::NewSession;
@@ -299,30 +301,13 @@ impl Control {
             memory_peak_bytes: session.sandbox.memory_peak().await.ok(),
             log_tail: Some(&log),
         };
-        loop {
-            let Some(row) = self.store.session(&session.id).await? else {
-                break;
-            };
-            let state = state_of(&row);
-            if state.after(life::Event::End(end.reason)) == state {
-                break;
-            }
-            match self
-                .store
-                .advance_session(&row, SessionState::Ending, Some(&ending))
-                .await
-            {
-                Ok(_) => {
-                    let reason = end.reason.word();
-                    tracing::info!(session.id = %session.id, reason, "session {} ends: {end}", session.id);
-                    self.tell(&row, Change::Ended(end.reason));
-                    metrics::counter!("berth_sessions_ended_total", "reason" => reason).increment(1);
-                    break;
-                }
-                // Someone else moved it first: look again.
-                Err(StoreError::Moved { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
+        let moved = self
+            .advance(&session.id, life::Event::End(end.reason), Some(&ending))
+            .await?;
+        if let Some((_, true)) = moved {
+            let reason = end.reason.word();
+            tracing::info!(session.id = %session.id, reason, "session {} ends: {end}", session.id);
+            metrics::counter!("berth_sessions_ended_total", "reason" => reason).increment(1);
         }
         self.live
             .write()
@@ -331,6 +316,39 @@ impl Control {
         session.announce_end(end);
         self.rundown.notify_one();
         Ok(())
+    }
+
+    /// Moves a session's row by an event, looking again whenever someone else moved it first. The row as it is then, and
+    /// whether this moved it; nothing if there is no row.
+    async fn advance(
+        &self,
+        id: &str,
+        event: life::Event,
+        ending: Option<&SessionEnding<'_>>,
+    ) -> Result<Option<(SessionRow, bool)>, ControlError> {
+        loop {
+            let Some(row) = self.store.session(id).await? else {
+                return Ok(None);
+            };
+            let state = state_of(&row).after(event);
+            if state == state_of(&row) {
+                return Ok(Some((row, false)));
+            }
+            let (next, change) = match state {
+                life::State::Running => (SessionState::Running, Change::Resumed),
+                life::State::Paused => (SessionState::Paused, Change::Paused),
+                life::State::Ending(why) => (SessionState::Ending, Change::Ended(why)),
+                life::State::Ended(why) => (SessionState::Ended, Change::Ended(why)),
+            };
+            match self.store.advance_session(&row, next, ending).await {
+                Ok(row) => {
+                    self.tell(&row, change);
+                    return Ok(Some((row, true)));
+                }
+                Err(StoreError::Moved { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Tells the observer of a change that is in the store.
@@ -412,14 +430,19 @@ fn unknown(id: &str) -> ControlError {
 /// The refusal of a call on the session of this row.
 fn ended(row: SessionRow) -> ControlError {
     ControlError::EndedSession {
-        end: End {
-            // A running row without a live session is one whose end is being written at this moment.
-            reason: state_of(&row).end_reason().unwrap_or(EndReason::Crashed),
-            detail: row.end_detail.map(Into::into),
-        },
+        // A running row without a live session is one whose end is being written at this moment.
+        end: end_of(&row).unwrap_or(EndReason::Crashed.into()),
         id: row.id,
         at: row.ended,
     }
+}
+
+/// Why the session of this row ends or ended.
+fn end_of(row: &SessionRow) -> Option<End> {
+    state_of(row).end_reason().map(|reason| End {
+        reason,
+        detail: row.end_detail.as_deref().map(Into::into),
+    })
 }
 
 /// An id as it may stand in a message: callers can send anything.

@@ -5,12 +5,11 @@
 
 use std::sync::Arc;
 
-use berth_store::{SessionState, StoreError};
 use tracing::info;
 
 use crate::error::ControlError;
 use crate::session::{Call, Session};
-use crate::{Change, Control, life, state_of};
+use crate::{Control, life};
 
 /// Who wants a session to pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,28 +85,10 @@ impl Control {
 
     /// Moves the session's row by an event that does not end it.
     async fn write_state(&self, session: &Session, event: life::Event) -> Result<(), ControlError> {
-        loop {
-            let row = self.store.session(&session.id).await?;
-            let Some(row) = row else {
-                return Err(crate::unknown(&session.id));
-            };
-            let (next, change) = match state_of(&row).after(event) {
-                life::State::Running => (SessionState::Running, Change::Resumed),
-                life::State::Paused => (SessionState::Paused, Change::Paused),
-                life::State::Ending(_) | life::State::Ended(_) => return Err(crate::ended(row)),
-            };
-            if next == row.state {
-                return Ok(());
-            }
-            match self.store.advance_session(&row, next, None).await {
-                Ok(_) => {
-                    self.tell(&row, change);
-                    return Ok(());
-                }
-                // Someone else moved it first: look again.
-                Err(StoreError::Moved { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
+        match self.advance(&session.id, event, None).await? {
+            None => Err(crate::unknown(&session.id)),
+            Some((row, _)) if crate::end_of(&row).is_some() => Err(crate::ended(row)),
+            Some(_) => Ok(()),
         }
     }
 }

@@ -2,15 +2,13 @@
 
 use axum::extract::State;
 use berth_agb_api::envelope::{Page, Success};
-use berth_agb_api::labels;
 use berth_agb_api::own::{SessionDetail, SessionEnd, SessionLog, SessionStatus, SessionSummary};
-use berth_control::life::State as Life;
 use berth_control::{Detail, SessionState};
 use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::sessions::{Answer, page_length, read_token, write_token};
+use super::sessions::{Answer, Asked, page};
 use crate::auth::Caller;
 use crate::body::{Path, Query};
 use crate::error::ApiError;
@@ -45,24 +43,19 @@ pub(crate) async fn list(
     id: RequestId,
     Query(query): Query<ListQuery>,
 ) -> Result<axum::Json<Page<SessionSummary>>, ApiError> {
-    let limit = page_length("limit", query.limit.as_deref())?;
-    let labels = labels::parse(query.labels.as_deref().unwrap_or_default())?;
-    let token = query.next_token.as_deref().filter(|token| !token.is_empty());
-    let after = token.map(read_token).transpose()?;
-    let page = app.control.list(&caller.key.id, &labels, after, limit).await?;
-    let rows = page.sessions.into_iter().map(|session| SessionSummary {
+    let asked = Asked {
+        length: ("limit", query.limit),
+        token: query.next_token,
+        labels: query.labels,
+    };
+    page(&app, &caller, id, asked, |session| SessionSummary {
         session_id: session.id,
         image: session.image,
-        status: match session.state {
-            SessionState::Running => SessionStatus::Running,
-            SessionState::Paused => SessionStatus::Paused,
-            SessionState::Ending | SessionState::Ended => SessionStatus::Finish,
-        },
+        status: status(session.state),
         labels: session.labels,
         created_at: text(session.created),
-    });
-    let next = page.next.as_ref().map(write_token);
-    Ok(axum::Json(Page::new(id, rows.collect(), next, limit, page.total)))
+    })
+    .await
 }
 
 /// A session in detail, also one that has ended. Does not count as use.
@@ -78,8 +71,7 @@ pub(crate) async fn detail(
     id: RequestId,
     Path(session_id): Path<String>,
 ) -> Answer<SessionDetail> {
-    let detail = app.control.detail(&caller.key.id, &session_id).await?;
-    Ok(axum::Json(Success::new(id, told(detail))))
+    described(&app, &caller, id, &session_id).await
 }
 
 /// The last log lines of a session, also of one that has ended. Does not count as use.
@@ -115,8 +107,7 @@ pub(crate) async fn pause(
     audit::names(&session_id);
     let session = app.control.session(&caller.key.id, &session_id).await?;
     app.control.pause(&session).await?;
-    let detail = app.control.detail(&caller.key.id, &session_id).await?;
-    Ok(axum::Json(Success::new(id, told(detail))))
+    described(&app, &caller, id, &session_id).await
 }
 
 /// Thaws a session, as any call would. Succeeds again for one that runs.
@@ -135,14 +126,26 @@ pub(crate) async fn resume(
     audit::names(&session_id);
     let session = app.control.session(&caller.key.id, &session_id).await?;
     drop(app.control.begin_call(&session).await?);
-    let detail = app.control.detail(&caller.key.id, &session_id).await?;
+    described(&app, &caller, id, &session_id).await
+}
+
+/// The answer that describes a session as it is now.
+async fn described(app: &App, caller: &Caller, id: RequestId, session_id: &str) -> Answer<SessionDetail> {
+    let detail = app.control.detail(&caller.key.id, session_id).await?;
     Ok(axum::Json(Success::new(id, told(detail))))
+}
+
+fn status(state: SessionState) -> SessionStatus {
+    match state {
+        SessionState::Running => SessionStatus::Running,
+        SessionState::Paused => SessionStatus::Paused,
+        SessionState::Ending | SessionState::Ended => SessionStatus::Finish,
+    }
 }
 
 fn told(detail: Detail) -> SessionDetail {
     let Detail {
         row,
-        state,
         labels,
         live,
         ends_at,
@@ -153,11 +156,7 @@ fn told(detail: Detail) -> SessionDetail {
         summary: SessionSummary {
             session_id: row.id,
             image: row.image,
-            status: match state {
-                Life::Running => SessionStatus::Running,
-                Life::Paused => SessionStatus::Paused,
-                Life::Ending(_) | Life::Ended(_) => SessionStatus::Finish,
-            },
+            status: status(row.state),
             labels,
             created_at: text(row.created),
         },

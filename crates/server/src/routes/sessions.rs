@@ -9,7 +9,7 @@ use berth_agb_api::responses::{
     DesktopInfo, ListedSession, Resource, Session as SessionData, Status, ToolRef,
 };
 use berth_agb_api::{Code, labels};
-use berth_control::{Cursor, NewSession, Session, SessionState};
+use berth_control::{Cursor, NewSession, Session, SessionState, SessionSummary};
 
 use crate::auth::{Caller, FormerCaller};
 use crate::body::{Json, Query};
@@ -207,29 +207,47 @@ pub(crate) async fn list(
     id: RequestId,
     Query(query): Query<ListSessions>,
 ) -> Result<axum::Json<Page<ListedSession>>, ApiError> {
-    let limit = page_length("maxResults", query.max_results.as_deref())?;
-    let labels = labels::parse(query.labels.as_deref().unwrap_or_default())?;
-    let after = query
-        .next_token
-        .as_deref()
-        .filter(|token| !token.is_empty())
-        .map(read_token)
-        .transpose()?;
-    let page = app.control.list(&caller.key.id, &labels, after, limit).await?;
-    let rows = page.sessions.into_iter().map(|session| ListedSession {
+    let asked = Asked {
+        length: ("maxResults", query.max_results),
+        token: query.next_token,
+        labels: query.labels,
+    };
+    page(&app, &caller, id, asked, |session| ListedSession {
         session_status: match session.state {
             SessionState::Paused => "PAUSED",
             SessionState::Running | SessionState::Ending | SessionState::Ended => "RUNNING",
         },
         session_id: session.id,
-    });
-    Ok(axum::Json(Page::new(
-        id,
-        rows.collect(),
-        page.next.as_ref().map(write_token),
-        limit,
-        page.total,
-    )))
+    })
+    .await
+}
+
+/// What a request asks of a list, as it stands in the query.
+pub(super) struct Asked {
+    /// The field of the page's length, and what it holds.
+    pub(super) length: (&'static str, Option<String>),
+    /// The token of a former page.
+    pub(super) token: Option<String>,
+    /// A JSON object of labels.
+    pub(super) labels: Option<String>,
+}
+
+/// A page of the key's live sessions, each told by `row`.
+pub(super) async fn page<T>(
+    app: &App,
+    caller: &Caller,
+    id: RequestId,
+    asked: Asked,
+    row: impl FnMut(SessionSummary) -> T,
+) -> Result<axum::Json<Page<T>>, ApiError> {
+    let limit = page_length(asked.length.0, asked.length.1.as_deref())?;
+    let labels = labels::parse(asked.labels.as_deref().unwrap_or_default())?;
+    let token = asked.token.as_deref().filter(|token| !token.is_empty());
+    let after = token.map(read_token).transpose()?;
+    let page = app.control.list(&caller.key.id, &labels, after, limit).await?;
+    let rows = page.sessions.into_iter().map(row).collect();
+    let next = page.next.as_ref().map(write_token);
+    Ok(axum::Json(Page::new(id, rows, next, limit, page.total)))
 }
 
 /// The session that a request names.
@@ -270,7 +288,7 @@ fn session_data(
     })
 }
 
-pub(super) fn page_length(field: &str, text: Option<&str>) -> Result<u32, ApiError> {
+fn page_length(field: &str, text: Option<&str>) -> Result<u32, ApiError> {
     let text = text.unwrap_or("10");
     match text.parse() {
         Ok(length @ 1..=100) => Ok(length),
@@ -284,11 +302,11 @@ pub(super) fn page_length(field: &str, text: Option<&str>) -> Result<u32, ApiErr
     }
 }
 
-pub(super) fn write_token(cursor: &Cursor) -> String {
+fn write_token(cursor: &Cursor) -> String {
     URL_SAFE_NO_PAD.encode(format!("{}:{}", cursor.created_ms, cursor.id))
 }
 
-pub(super) fn read_token(token: &str) -> Result<Cursor, ApiError> {
+fn read_token(token: &str) -> Result<Cursor, ApiError> {
     let read = || {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
         let (created_ms, id) = text.split_once(':')?;
