@@ -11,9 +11,9 @@ use std::sync::Once;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::migrate::Migrator;
 use sqlx::{AnyPool, Connection as _, Executor};
 
+use crate::migrations::{POSTGRES, SQLITE, migrator};
 use crate::{Result, StoreError};
 
 /// How long a statement waits for another writer or for a free connection before it gives up.
@@ -24,9 +24,6 @@ const SQLITE_CONNECTIONS_MAX: u32 = 4;
 
 /// Connections at most to a PostgreSQL server, which has about a hundred for everyone.
 const POSTGRES_CONNECTIONS_MAX: u32 = 16;
-
-static SQLITE: Migrator = sqlx::migrate!("./migrations/sqlite");
-static POSTGRES: Migrator = sqlx::migrate!("./migrations/postgres");
 
 /// Where the store is.
 #[derive(Clone, PartialEq, Eq)]
@@ -113,28 +110,25 @@ impl Database {
     }
 
     async fn migrate(&self, pool: &AnyPool) -> Result<()> {
-        let (migrator, _lock) = match self {
+        let (steps, _lock) = match self {
             Database::Sqlite(path) => {
                 // SQLite has no lock that spans a migration: two processes that start together take turns here.
                 let lock = migration_lock(path).await.map_err(|source| StoreError::Lock {
                     database: self.to_string(),
                     source,
                 })?;
-                (&SQLITE, Some(lock))
+                (SQLITE, Some(lock))
             }
             // sqlx holds an advisory lock of PostgreSQL while it works.
-            Database::Postgres(_) => (&POSTGRES, None),
+            Database::Postgres(_) => (POSTGRES, None),
         };
-        let mut migrator = Migrator {
-            migrations: migrator.migrations.clone(),
-            ..Migrator::DEFAULT
-        };
-        // A newer server may have been here; what it added does not bother this one.
-        migrator.set_ignore_missing(true);
-        migrator.run(pool).await.map_err(|source| StoreError::Migrate {
-            database: self.to_string(),
-            source,
-        })
+        migrator(steps)
+            .run(pool)
+            .await
+            .map_err(|source| StoreError::Migrate {
+                database: self.to_string(),
+                source,
+            })
     }
 
     /// Writers that this process may have at the same time.

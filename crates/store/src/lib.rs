@@ -13,6 +13,7 @@ mod events;
 mod keys;
 mod labels;
 mod list;
+mod migrations;
 mod sandboxes;
 mod sessions;
 mod tickets;
@@ -24,7 +25,7 @@ use jiff::Timestamp;
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AnyPool, Transaction};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use database::PATIENCE;
 
@@ -136,16 +137,20 @@ pub struct Store {
     /// SQLite has one writer. Those of this process take turns here, where they are woken in order; in SQLite itself they
     /// would sleep and look again, each with a connection that readers need.
     writer: Arc<Semaphore>,
+    tickets: mpsc::Sender<tickets::Waiting>,
 }
 
 impl Store {
     /// Opens (or makes) the database and brings it up to date.
     pub async fn open(database: &Database, options: Options) -> Result<Self> {
+        let pool = database.open().await?;
+        let writer = Arc::new(Semaphore::new(database.writers()));
         Ok(Self {
-            pool: database.open().await?,
+            tickets: tickets::start_writer(pool.clone(), Arc::clone(&writer)),
+            pool,
             database: database.clone(),
             options,
-            writer: Arc::new(Semaphore::new(database.writers())),
+            writer,
         })
     }
 
@@ -165,11 +170,7 @@ impl Store {
 
     /// A turn to write; statements that write are run while it is held.
     async fn turn(&self) -> std::result::Result<SemaphorePermit<'_>, sqlx::Error> {
-        match tokio::time::timeout(PATIENCE, self.writer.acquire()).await {
-            Ok(Ok(turn)) => Ok(turn),
-            Ok(Err(_)) => Err(sqlx::Error::PoolClosed),
-            Err(_) => Err(sqlx::Error::PoolTimedOut),
-        }
+        take_turn(&self.writer).await
     }
 
     /// Runs one statement that writes; how many rows it changed.
@@ -185,6 +186,14 @@ impl Store {
             transaction: self.pool.begin_with(self.database.begin()).await?,
             _turn: turn,
         })
+    }
+}
+
+async fn take_turn(writer: &Semaphore) -> std::result::Result<SemaphorePermit<'_>, sqlx::Error> {
+    match tokio::time::timeout(PATIENCE, writer.acquire()).await {
+        Ok(Ok(turn)) => Ok(turn),
+        Ok(Err(_)) => Err(sqlx::Error::PoolClosed),
+        Err(_) => Err(sqlx::Error::PoolTimedOut),
     }
 }
 

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, Row};
 
 use crate::events::{EventKind, EventOf};
 use crate::keys::digest;
 use crate::labels::write_labels;
+use crate::tickets::{NewTicket, write_tickets};
 use crate::{Result, Store, StoreError, counted, failed, stored, time};
 
 /// How far a session has come.
@@ -159,7 +160,12 @@ impl Store {
         write_labels(&mut transaction, new.id, new.labels)
             .await
             .map_err(failed(what))?;
-        write_ticket(&mut transaction, new.id, new.ticket.0, new.ticket.1)
+        let ticket = NewTicket {
+            session_id: new.id.to_owned(),
+            hash: digest(new.ticket.0),
+            expires_ms: new.ticket.1.as_millisecond(),
+        };
+        write_tickets(&mut transaction, std::iter::once(&ticket))
             .await
             .map_err(failed(what))?;
         let of = EventOf {
@@ -273,21 +279,6 @@ impl Store {
             .map_err(failed("forget old sessions"))?;
         Ok(done)
     }
-}
-
-pub(crate) async fn write_ticket(
-    connection: &mut AnyConnection,
-    session_id: &str,
-    secret: &str,
-    expires: Timestamp,
-) -> std::result::Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO tickets (hash, session_id, expires_ms) VALUES ($1, $2, $3)")
-        .bind(digest(secret))
-        .bind(session_id)
-        .bind(expires.as_millisecond())
-        .execute(&mut *connection)
-        .await?;
-    Ok(())
 }
 
 fn read(row: AnyRow) -> Result<SessionRow> {

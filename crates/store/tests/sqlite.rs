@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::path::Path;
 use std::time::Duration;
 
 use berth_store::{Database, NewKey, Options, SessionState, Store, StoreError};
@@ -61,7 +62,9 @@ async fn a_file_of_the_release_before_is_taken_over_with_its_sessions() {
     raw.execute(include_str!("../migrations/sqlite/0001_sessions.sql"))
         .await
         .unwrap();
-    let migrations = sqlx::migrate!("./migrations/sqlite");
+    let migrations = sqlx::migrate::Migrator::new(Path::new("migrations/sqlite"))
+        .await
+        .unwrap();
     let first = migrations.iter().next().unwrap();
     raw.execute(
         "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, installed_on TIMESTAMP \

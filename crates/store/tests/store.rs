@@ -85,6 +85,7 @@ on_both_engines! {
     labels_are_replaced_as_a_whole,
     labels_survive_callers_that_set_them_together,
     a_ticket_is_found_by_its_secret_alone,
+    tickets_written_together_fail_alone,
     what_belongs_to_another_server_is_left_alone,
     old_sessions_are_forgotten_with_all_they_had,
     each_change_of_a_session_is_an_event,
@@ -320,6 +321,26 @@ async fn a_ticket_is_found_by_its_secret_alone(database: Database) {
         .await
         .unwrap();
     assert!(store.ticket("ticket-of-s-1").await.unwrap().is_none());
+}
+
+async fn tickets_written_together_fail_alone(database: Database) {
+    let store = open(&database).await;
+    let key = key(&store, "a").await;
+    session(&store, &key, "s-1", &[]).await;
+    let expires = Timestamp::now() + SignedDuration::from_secs(60);
+    let issuers = (0..100).map(|n| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let id = if n == 50 { "s-unknown" } else { "s-1" };
+            (n, store.insert_ticket(id, &format!("ticket-{n}"), expires).await)
+        })
+    });
+    for issuer in issuers.collect::<Vec<_>>() {
+        let (n, issued) = issuer.await.unwrap();
+        assert_eq!(issued.is_ok(), n != 50, "{n}: {issued:?}");
+        let found = store.ticket(&format!("ticket-{n}")).await.unwrap();
+        assert_eq!(found.is_some(), n != 50, "{n}");
+    }
 }
 
 async fn labels_survive_callers_that_set_them_together(database: Database) {
