@@ -12,7 +12,6 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import sqlite3
 import statistics
 import subprocess
@@ -20,7 +19,7 @@ import tempfile
 import time
 import urllib.parse
 
-from sessions import BINARIES, IMAGE, IMAGES, p, timed
+from berth import IMAGE, Server, keep, memory_mib, p, timed
 
 SECONDS = int(os.environ.get("BENCH_SECONDS", "5"))
 CONNECTIONS = (1, 16, 64)
@@ -52,53 +51,6 @@ class Postgres:
     def close(self):
         self.run("pg_ctl", "-D", self.folder / "data", "-m", "fast", "stop")
         shutil.rmtree(self.folder)
-
-
-class Server:
-    """A server with a data folder and a port of its own; may be killed and started again."""
-
-    def __init__(self, database=""):
-        self.data = pathlib.Path(tempfile.mkdtemp(prefix="berth-bench-"))
-        self.log = open(self.data / "server.log", "wb")
-        self.database = ["--database", database] if database else []
-        self.listen = "127.0.0.1:0"
-        self.start()
-        done = subprocess.run([BINARIES / "berth", "key", "create", "--data", self.data, *self.database, "bench"],
-                              check=True, capture_output=True, text=True)
-        self.key = done.stdout.strip()
-
-    def start(self):
-        self.process = subprocess.Popen(
-            [BINARIES / "berth", "serve", "--listen", self.listen, "--data", self.data, "--images", IMAGES,
-             "--pool", "0", "--lifetime", "0", "--idle-timeout", "3600", *self.database],
-            stdout=subprocess.PIPE, stderr=self.log, text=True, start_new_session=True)
-        self.listen = self.process.stdout.readline().split("//")[1].strip()
-
-    def kill(self):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-    def post(self, path, body=None, connection=None):
-        own = connection or http.client.HTTPConnection(self.listen)
-        own.request("POST", path, json.dumps(body or {}), {"Authorization": f"Bearer {self.key}"})
-        answer = json.loads(own.getresponse().read())
-        if connection is None:
-            own.close()
-        assert answer["success"], answer
-        return answer.get("data")
-
-    def create(self):
-        return self.post(f"/mcp/createSession?imageId={IMAGE}")
-
-    def release(self, session):
-        self.post("/mcp/releaseSessionAsync", {"sessionId": session["sessionId"]})
-
-    def close(self):
-        subprocess.run([BINARIES / "berth", "stop", "--data", self.data, "--end-sessions"], check=True,
-                       capture_output=True, env=os.environ | dict.fromkeys(["BERTH_DATABASE"], "".join(self.database[1:])))
-        self.process.wait()
-        self.log.close()
-        shutil.rmtree(self.data)
 
 
 def wrk(url, connections, method="GET", body="", headers=None):
@@ -168,7 +120,7 @@ def restart_gap(server, session):
     """From the last answer before a kill to the first after it, for a client that asks without a pause."""
     def ask():
         with contextlib.suppress(OSError, http.client.HTTPException):
-            server.post("/mcp/getSession", {"sessionId": session["sessionId"]})
+            server.get(session)
             return time.perf_counter()
         return None
 
@@ -220,14 +172,14 @@ def main():
     milliseconds, sessions, failures = creations_at_once(server)
     figures["at once"], figures["at once failures"] = milliseconds, failures
     time.sleep(3)
-    figures["server memory, 100 sessions"] = server_memory_mib(server.process.pid)
+    figures["server memory, 100 sessions"] = memory_mib(server.process.pid)
     figures["session memory"] = [cgroup_memory_mib(session) for session in sessions]
     for session in sessions:
         server.release(session)
     server.close()
 
     postgres = Postgres()
-    server = Server(postgres.url)
+    server = Server(database=postgres.url)
     figures["loads"]["PostgreSQL"] = loads(server)
     store_sessions(server, postgres.sql)
     figures["loads"]["PostgreSQL, 10,000 stored"] = {"list": loads(server)["list"]}
@@ -235,9 +187,7 @@ def main():
     server.close()
     postgres.close()
 
-    results = pathlib.Path(__file__).parent / "results"
-    results.mkdir(exist_ok=True)
-    (results / "control.json").write_text(json.dumps(figures, indent=1))
+    keep("control", figures)
 
     print(f"{'requests/s (p50, p99 ms)':<38}" + "".join(f"{f'{n} connections':>28}" for n in CONNECTIONS))
     for engine, found in figures["loads"].items():
@@ -254,14 +204,6 @@ def main():
     print(f"memory: server with {len(figures['session memory'])} sessions "
           f"{figures['server memory, 100 sessions']:.0f} MiB, each idle session "
           f"{statistics.median(figures['session memory']):.0f} MiB (its cgroup)")
-
-
-def server_memory_mib(pid):
-    """Proportional share of the server's own process."""
-    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) / 1024
-    raise AssertionError("no smaps_rollup")
 
 
 if __name__ == "__main__":

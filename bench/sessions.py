@@ -5,12 +5,10 @@ measured one after another, each alone. Times are wall clock at the client, in m
 """
 
 import contextlib
-import http.client
 import json
 import os
 import pathlib
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,73 +18,11 @@ import uuid
 
 from websockets.sync.client import connect
 
+from berth import IMAGE, IMAGES, Server, keep, memory_mib, p, timed
+
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "20"))
 CALLS = 300
-IMAGE = "agb-code-space-1"
-BINARIES = pathlib.Path(os.environ["BERTH_BIN"])
-IMAGES = pathlib.Path(os.environ["BERTH_IMAGES"])
 PANDAS = "import pandas as pd; int(pd.Series([20, 22]).sum())"
-
-
-def timed(work):
-    start = time.perf_counter()
-    result = work()
-    return (time.perf_counter() - start) * 1000, result
-
-
-class Berth:
-    """A server with a data folder of its own, spoken to on one kept connection."""
-
-    def __init__(self, pool):
-        self.data = pathlib.Path(tempfile.mkdtemp(prefix="berth-bench-"))
-        self.log = open(self.data / "server.log", "wb")
-        self.process = subprocess.Popen(
-            [BINARIES / "berth", "serve", "--listen", "127.0.0.1:0", "--data", self.data, "--images", IMAGES,
-             "--pool", str(pool), "--lifetime", "0"],
-            stdout=subprocess.PIPE, stderr=self.log, text=True, start_new_session=True)
-        self.address = self.process.stdout.readline().split("//")[1].strip()
-        self.key = subprocess.run([BINARIES / "berth", "key", "create", "--data", self.data, "bench"], check=True,
-                                  capture_output=True, text=True).stdout.strip()
-        self.connection = http.client.HTTPConnection(self.address)
-        self.connection.connect()
-
-    def call(self, path, body, headers=None):
-        self.connection.request("POST", path, json.dumps(body),
-                                {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json",
-                                 **(headers or {})})
-        answer = json.loads(self.connection.getresponse().read())
-        assert answer.get("success", True), answer
-        return answer.get("data")
-
-    def create(self):
-        return self.call(f"/mcp/createSession?imageId={IMAGE}", {})
-
-    def tool(self, session, tool, **arguments):
-        data = self.call(session["linkUrl"].split(self.address)[1] + "/callTool",
-                         {"tool": tool, "args": arguments, "requestId": "bench"},
-                         {"X-Access-Token": session["token"]})
-        assert not data["result"]["isError"], data
-        return json.loads(data["result"]["content"][0]["text"])
-
-    def python(self, session, code):
-        return self.tool(session, "run_code", code=code, language="python")["result"]
-
-    def release(self, session):
-        self.call("/mcp/releaseSessionAsync", {"sessionId": session["sessionId"]})
-
-    def wait_for_pool(self, size):
-        while True:
-            self.connection.request("GET", "/healthz")
-            if json.loads(self.connection.getresponse().read())["pool"]["ready"] >= size:
-                return
-            time.sleep(0.2)
-
-    def close(self):
-        subprocess.run([BINARIES / "berth", "stop", "--data", self.data, "--end-sessions"], check=True,
-                       capture_output=True)
-        self.process.wait()
-        self.log.close()
-        shutil.rmtree(self.data)
 
 
 class Jupyter:
@@ -203,13 +139,7 @@ def idle_memory_mib(pid):
         with contextlib.suppress(OSError):
             for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
                 pids.extend(map(int, (task / "children").read_text().split()))
-    total = 0
-    for pid in found:
-        with contextlib.suppress(OSError):
-            for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    total += int(line.split()[1])
-    return total / 1024
+    return sum(map(memory_mib, found))
 
 
 def sandbox_pid(data):
@@ -224,8 +154,8 @@ def sandbox_pid(data):
 def main():
     figures = {}
 
-    berth = Berth(pool=ROUNDS)
-    berth.wait_for_pool(ROUNDS)
+    berth = Server(pool=ROUNDS)
+    berth.wait_for_pool()
     time.sleep(2)
     sessions = []
     figures["warm"] = []
@@ -239,7 +169,7 @@ def main():
     figures["shell"] = [timed(lambda: berth.tool(session, "shell", command="true"))[0] for _ in range(CALLS)]
     for session in sessions:
         berth.release(session)
-    berth.wait_for_pool(ROUNDS)
+    berth.wait_for_pool()
     time.sleep(2)
 
     def create_and_run():
@@ -259,7 +189,7 @@ def main():
         figures["first_pandas"].append(timed(create_and_compute)[0])
     berth.close()
 
-    berth = Berth(pool=0)
+    berth = Server(pool=0)
     sessions = []
     figures["cold"] = []
     for _ in range(ROUNDS):
@@ -299,9 +229,7 @@ def main():
     socket.close()
     jupyter.close()
 
-    results = pathlib.Path(__file__).parent / "results"
-    results.mkdir(exist_ok=True)
-    (results / "sessions.json").write_text(json.dumps(figures, indent=1))
+    keep("sessions", figures)
 
     rows = [
         ("create, warm pool", "warm", "podman run -d, same root", "podman", "ms"),
@@ -319,13 +247,6 @@ def main():
             ratio = p(figures[theirs], 50) / p(figures[own], 50)
             line += f"  {peer:<34}{p(figures[theirs], 50):>9.2f}{p(figures[theirs], 95):>9.2f}{ratio:>7.1f}x"
         print(line)
-
-
-def p(values, percent):
-    """A percentile; of one value, the value."""
-    if len(values) == 1:
-        return values[0]
-    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
 if __name__ == "__main__":

@@ -307,7 +307,6 @@ impl Control {
         if let Some((_, true)) = moved {
             let reason = end.reason.word();
             tracing::info!(session.id = %session.id, reason, "session {} ends: {end}", session.id);
-            metrics::counter!("berth_sessions_ended_total", "reason" => reason).increment(1);
         }
         self.live
             .write()
@@ -351,8 +350,11 @@ impl Control {
         }
     }
 
-    /// Tells the observer of a change that is in the store.
+    /// Tells the observer, and the metrics, of a change that is in the store.
     fn tell(&self, row: &SessionRow, change: Change) {
+        if let Change::Ended(why) = change {
+            metrics::counter!("berth_sessions_ended_total", "reason" => why.word()).increment(1);
+        }
         if let Some(observer) = &self.config.observer {
             observer.session_changed(&row.id, &row.key_id, change);
         }

@@ -142,6 +142,9 @@ pub enum StepError {
         /// How long was waited.
         limit: Duration,
     },
+    /// The processes of a sandbox did not stop, as those that wait for a device do.
+    #[error("its processes did not freeze within {} s", .0.as_secs())]
+    StillThawed(Duration),
     /// Another server runs with the same directory.
     #[error("`{0}` is in use by another running server; give each server a data directory of its own")]
     InUse(PathBuf),

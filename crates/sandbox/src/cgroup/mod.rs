@@ -234,6 +234,16 @@ impl Cgroup<'_> {
         set(&path, value).map_err(StepError::path("freeze or thaw with", &path))
     }
 
+    /// Have all processes stopped? Asked after [`freeze`](Self::freeze), which returns before they have.
+    pub(crate) fn is_frozen(&self) -> Result<bool, StepError> {
+        let (path, frozen) = match self.host.unified_tree() {
+            Some(tree) => (tree.join(&self.name).join("cgroup.events"), "frozen 1"),
+            None => (self.v1_file("freezer", "freezer.state"), "FROZEN"),
+        };
+        let text = fs_err::read_to_string(&path).map_err(StepError::path("read", &path))?;
+        Ok(text.lines().any(|line| line == frozen))
+    }
+
     /// The cgroup exists in some tree.
     pub(crate) fn exists(&self) -> bool {
         self.host
@@ -292,6 +302,7 @@ mod tests {
                     "low 0\noom 3\noom_kill 2\noom_group_kill 0\n",
                 );
                 write("berth-0001/one/cgroup.freeze", "0");
+                write("berth-0001/one/cgroup.events", "populated 1\nfrozen 1\n");
                 write("berth-0001/one/cgroup.procs", "7\n42\n");
                 write("berth-0001/one/cpu.weight", "");
             }
@@ -312,6 +323,7 @@ mod tests {
                 if kind == Kind::Hybrid {
                     write("unified/cgroup.controllers", "hugetlb");
                     write("unified/berth-0001/one/cgroup.freeze", "0");
+                    write("unified/berth-0001/one/cgroup.events", "populated 1\nfrozen 1\n");
                     write("unified/berth-0001/one/cgroup.procs", "42\n");
                 }
             }
@@ -351,6 +363,7 @@ mod tests {
         for (kind, file, frozen, thawed) in places {
             let (root, cgroups) = host(kind);
             cgroups.of(&id("one")).freeze(true).unwrap();
+            assert!(cgroups.of(&id("one")).is_frozen().unwrap(), "{kind:?}");
             assert_eq!(fs_err::read_to_string(root.path().join(file)).unwrap(), frozen);
             cgroups.of(&id("one")).freeze(false).unwrap();
             assert_eq!(fs_err::read_to_string(root.path().join(file)).unwrap(), thawed);

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -20,6 +20,8 @@ use crate::{
 
 /// How long the parent of the first process, normally the machine's first process, may take to collect it.
 const COLLECTED_WITHIN: Duration = Duration::from_millis(500);
+/// How long processes may take to stop. Those in the middle of a system call stop at its end.
+const FREEZE_LIMIT: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// One running sandbox. Watching stops when the last reference is gone; the sandbox does not.
@@ -114,7 +116,17 @@ impl Running for LocalSandbox {
     }
 
     async fn freeze(&self) -> Result<(), SandboxError> {
-        self.cgroups.of(&self.id).freeze(true).map_err(self.failed())
+        let cgroup = self.cgroups.of(&self.id);
+        cgroup.freeze(true).map_err(self.failed())?;
+        let end = Instant::now() + FREEZE_LIMIT;
+        while !cgroup.is_frozen().map_err(self.failed())? {
+            if Instant::now() >= end {
+                return Err(self.failed()(StepError::StillThawed(FREEZE_LIMIT)));
+            }
+            // Nothing tells of it in all cgroup layouts.
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
     }
 
     async fn thaw(&self) -> Result<(), SandboxError> {

@@ -265,3 +265,37 @@ impl Drop for Opened {
 fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Routes that are asked with a method that could change something, and do not, or only count as use.
+    const UNWATCHED: &[&str] = &["/mcp/getSessionInfo", "/mcp/refreshSessionIdleTime"];
+
+    #[test]
+    fn every_route_that_changes_something_is_watched() {
+        let document = crate::router::routes().into_openapi();
+        let mut changing = 0;
+        for (path, item) in &document.paths.paths {
+            let changes =
+                item.post.is_some() || item.put.is_some() || item.patch.is_some() || item.delete.is_some();
+            if !changes || UNWATCHED.contains(&path.as_str()) {
+                continue;
+            }
+            changing += 1;
+            // A link without its slash only leads to the one with it.
+            let is_redirect = path == "/port/{link}";
+            let watched = WATCHED.iter().any(|watched| watched.route == path);
+            assert!(watched || is_redirect, "{path} is not in the audit log");
+        }
+        assert!(changing > 8, "{changing}");
+        for watched in WATCHED {
+            assert!(
+                document.paths.paths.contains_key(watched.route),
+                "{} is no route",
+                watched.route
+            );
+        }
+    }
+}
