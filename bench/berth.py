@@ -54,13 +54,16 @@ class Server:
         if not hasattr(self.own, "connection"):
             self.own.connection = http.client.HTTPConnection(self.listen)
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json", **(headers or {})}
-        try:
-            self.own.connection.request(method, path, json.dumps(body or {}), headers)
-            return json.loads(self.own.connection.getresponse().read())
-        except (OSError, http.client.HTTPException):
-            # The next one begins with a new connection.
-            self.own.connection.close()
-            raise
+        while True:
+            kept = self.own.connection.sock is not None
+            try:
+                self.own.connection.request(method, path, json.dumps(body or {}), headers)
+                return json.loads(self.own.connection.getresponse().read())
+            except (OSError, http.client.HTTPException):
+                self.own.connection.close()
+                # The server closes those that are not used.
+                if not kept:
+                    raise
 
     def call(self, path, body=None, headers=None):
         answer = self.ask("POST", path, body, headers)

@@ -25,6 +25,7 @@ SECONDS = int(os.environ.get("BENCH_SECONDS", "5"))
 CONNECTIONS = (1, 16, 64)
 STORED = 10_000
 AT_ONCE = 100
+FORGET = "DELETE FROM sessions WHERE id LIKE 's-stored%';"
 KILLS = 10
 POSTGRES = next(iter(sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
 
@@ -74,13 +75,14 @@ def wrk(url, connections, method="GET", body="", headers=None):
 def store_sessions(server, run_sql):
     """Rows of live sessions, as the store would hold them; nothing runs behind them."""
     key = server.key.split("_")[1]
-    rows = ",\n".join(f"('s-stored{n:013}', '{key}', '{IMAGE}', 'sb-stored{n}', 3600000, 'running', {10**12 + n})"
+    rows = ",\n".join(f"('s-stored{n:013}', '{key}', 'other', '{IMAGE}', 'sb-stored{n}', 3600000, 0, 'running', {10**12 + n})"
                       for n in range(STORED))
-    run_sql("INSERT INTO sessions (id, key_id, image, sandbox_id, idle_timeout_ms, state, created_ms) VALUES " + rows + ";")
+    run_sql("INSERT INTO sessions (id, key_id, node, image, sandbox_id, idle_timeout_ms, memory_bytes, state, created_ms)"
+            f" VALUES {rows};")
 
 
-def loads(server):
-    """Requests per second at each number of connections, by what is asked."""
+def loads(server, only=None):
+    """Requests per second at each number of connections, by what is asked: everything, or `only` that."""
     session = server.create()
     id, base = session["sessionId"], f"http://{server.listen}"
     key = {"Authorization": f"Bearer {server.key}", "Content-Type": "application/json"}
@@ -96,7 +98,7 @@ def loads(server):
         "shell, link": (session["linkUrl"] + "/callTool", "POST", shell, token),
     }
     found = {name: {n: wrk(url, n, method, body, headers) for n in CONNECTIONS}
-             for name, (url, method, body, headers) in asked.items()}
+             for name, (url, method, body, headers) in asked.items() if only in (None, name)}
     server.release(session)
     return found
 
@@ -159,33 +161,27 @@ def cgroup_memory_mib(session):
 def main():
     figures = {"loads": {}}
 
-    server = Server()
-    figures["loads"]["SQLite"] = loads(server)
-    session = server.create()
-    figures["runc exec"] = runc_exec(session)
-    figures["restart gap"] = restart_gap(server, session)
-    server.release(session)
-    run_sql = lambda text: sqlite3.connect(server.data / "berth.db", isolation_level=None).executescript(text)  # noqa: E731
-    store_sessions(server, run_sql)
-    figures["loads"]["SQLite, 10,000 stored"] = {"list": loads(server)["list"]}
-    run_sql("DELETE FROM sessions WHERE id LIKE 's-stored%';")
-    milliseconds, sessions, failures = creations_at_once(server)
-    figures["at once"], figures["at once failures"] = milliseconds, failures
-    time.sleep(3)
-    figures["server memory, 100 sessions"] = memory_mib(server.process.pid)
-    figures["session memory"] = [cgroup_memory_mib(session) for session in sessions]
-    for session in sessions:
+    with contextlib.closing(Server()) as server:
+        figures["loads"]["SQLite"] = loads(server)
+        session = server.create()
+        figures["runc exec"] = runc_exec(session)
+        figures["restart gap"] = restart_gap(server, session)
         server.release(session)
-    server.close()
+        database = sqlite3.connect(server.data / "berth.db", isolation_level=None)
+        store_sessions(server, database.executescript)
+        figures["loads"]["SQLite, 10,000 stored"] = loads(server, "list")
+        database.executescript(FORGET)
+        milliseconds, sessions, failures = creations_at_once(server)
+        figures["at once"], figures["at once failures"] = milliseconds, failures
+        time.sleep(3)
+        figures["server memory, 100 sessions"] = memory_mib(server.process.pid)
+        figures["session memory"] = [cgroup_memory_mib(session) for session in sessions]
 
-    postgres = Postgres()
-    server = Server(database=postgres.url)
-    figures["loads"]["PostgreSQL"] = loads(server)
-    store_sessions(server, postgres.sql)
-    figures["loads"]["PostgreSQL, 10,000 stored"] = {"list": loads(server)["list"]}
-    postgres.sql("DELETE FROM sessions WHERE id LIKE 's-stored%';")
-    server.close()
-    postgres.close()
+    with contextlib.closing(Postgres()) as postgres, contextlib.closing(Server(database=postgres.url)) as server:
+        figures["loads"]["PostgreSQL"] = loads(server)
+        store_sessions(server, postgres.sql)
+        figures["loads"]["PostgreSQL, 10,000 stored"] = loads(server, "list")
+        postgres.sql(FORGET)
 
     keep("control", figures)
 
