@@ -11,6 +11,7 @@ pub mod wire;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::UnixStream;
@@ -55,6 +56,8 @@ pub struct Jobs {
     binary: PathBuf,
     /// Started ahead of time: a call does not wait for the start of its supervisor.
     ready: Arc<Mutex<Option<Supervisor>>>,
+    /// One is being started for `ready`.
+    preparing: Arc<AtomicBool>,
 }
 
 /// A supervisor that has not been told what to start.
@@ -114,6 +117,7 @@ impl Jobs {
             cpus: cgroup::cpus_below_machine(),
             binary: std::env::current_exe()?,
             ready: Arc::default(),
+            preparing: Arc::default(),
         })
     }
 
@@ -180,32 +184,20 @@ impl Jobs {
         Ok((Job { pid, state, orders }, output))
     }
 
-    /// Starts the supervisor of the next call.
+    /// Starts the supervisor of the next call, unless there is one or it is being started: of many calls at once, one.
     fn prepare_next(&self) {
+        if self.preparing.swap(true, Ordering::Acquire) {
+            return;
+        }
         let jobs = self.clone();
         tokio::spawn(async move {
-            let is_ready = || {
-                jobs.ready
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .is_some()
-            };
-            if is_ready() {
-                return;
+            let ready = || jobs.ready.lock().unwrap_or_else(PoisonError::into_inner);
+            if ready().is_none() {
+                // Out of processes: the next call tries again and says so.
+                let started = jobs.spawn_supervisor().ok();
+                *ready() = started;
             }
-            // Out of processes: the next call tries again and says so.
-            let Ok(supervisor) = jobs.spawn_supervisor() else {
-                return;
-            };
-            let earlier = jobs
-                .ready
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .replace(supervisor);
-            if let Some(earlier) = earlier {
-                // Two calls at once; letting go of its connection ends it.
-                bury(earlier.process);
-            }
+            jobs.preparing.store(false, Ordering::Release);
         });
     }
 
@@ -214,10 +206,11 @@ impl Jobs {
         ours.set_nonblocking(true)?;
         let (stdout, stdout_to) = output_pipe()?;
         let (stderr, stderr_to) = output_pipe()?;
+        // Without a directory of its own, which the guest does not have either, it is started by `posix_spawn`: a fork
+        // would copy the guest's page tables, and all its threads would fault for it.
         let process = Command::new(&self.binary)
             .arg("job")
             .env_clear()
-            .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::from(stdout_to))
             .stderr(Stdio::from(stderr_to))

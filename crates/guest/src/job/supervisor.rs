@@ -163,19 +163,21 @@ fn start(launch: Launch, stdin: Option<OwnedFd>, null: &OwnedFd) -> Result<i32, 
         .args(arguments)
         .env_clear()
         .envs(launch.environment)
-        .current_dir(&launch.directory)
         .process_group(0)
         .stdin(stdin.map_or_else(Stdio::null, Stdio::from));
     // A child gets the rights of the thread that makes it. This thread takes the account's rights and ends; the
-    // supervisor around it stays root. No code runs between fork and exec, so none of it has to be unsafe.
+    // supervisor around it stays root. No code runs between fork and exec, so none of it has to be unsafe. The directory
+    // is entered here and left again, because a command with a directory would be forked and not spawned, which is slower.
     let started = std::thread::scope(|scope| {
         scope
             .spawn(|| {
                 user.become_in_this_thread()?;
+                rustix::process::chdir(&launch.directory)?;
                 command.spawn()
             })
             .join()
     });
+    rustix::process::chdir("/").map_err(|error| format!("could not leave its directory: {error}"))?;
     // The write ends of the program's output belong to the program alone, or they would never be at their end.
     for replace in [
         rustix::stdio::dup2_stdin,
