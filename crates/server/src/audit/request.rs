@@ -271,7 +271,11 @@ mod tests {
     use super::*;
 
     /// Routes that are asked with a method that could change something, and do not, or only count as use.
-    const UNWATCHED: &[&str] = &["/mcp/getSessionInfo", "/mcp/refreshSessionIdleTime"];
+    const UNWATCHED: &[&str] = &[
+        "/mcp/getSessionInfo",
+        "/mcp/listTools",
+        "/mcp/refreshSessionIdleTime",
+    ];
 
     #[test]
     fn every_route_that_changes_something_is_watched() {
