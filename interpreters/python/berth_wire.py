@@ -90,6 +90,28 @@ class Channel:
         return b"".join(pieces)
 
 
+class Pipes:
+    """The connection of a driver that is a program of its own."""
+
+    def __init__(self, requests: int, replies: int):
+        self._requests = os.fdopen(requests, "rb")
+        self._replies = replies
+
+    def receive(self) -> dict | None:
+        """The next frame, or None when the guest is gone."""
+        head = self._requests.read(_LENGTH.size)
+        if len(head) < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack(head)
+        return json.loads(self._requests.read(length).decode("utf-8", "surrogatepass"))
+
+    def send(self, message: dict) -> None:
+        body = encode(message)
+        frame = memoryview(_LENGTH.pack(len(body)) + body)
+        while frame:
+            frame = frame[os.write(self._replies, frame) :]
+
+
 def encode(message: Any) -> bytes:
     """JSON that a strict parser accepts: no NaN, no half characters, no foreign types."""
     try:

@@ -3,15 +3,20 @@
 //! In: a [`Request`]. Out: [`Event`]s in the order in which things happened, then one [`End`]. One run at a time for
 //! each language; others wait their turn. An interpreter that is lost is replaced, and the run that lost it says why.
 //!
-//! Start reading at [`Code::run`]. [`python`] keeps interpreters ready, [`interpreter`] speaks to one, [`zygote`]
-//! makes them.
+//! Start reading at [`Code::run`]. [`interpreters`] keeps those of one kind, [`interpreter`] speaks to one; [`maker`]
+//! makes them, from [`zygote`] or [`program`].
 
 mod interpreter;
-pub mod python;
+mod interpreters;
+mod keeper;
+mod language;
+mod maker;
+mod program;
 mod wire;
 mod zygote;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +24,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-use crate::job::JobError;
+use crate::job::{JobError, Jobs};
 use crate::tools::ToolError;
-use python::Python;
+use interpreters::{Interpreters, Order};
+pub use language::{Kind, Language};
+use maker::Maker;
 
 /// Events that may wait for a slow reader; then the code's own output waits.
 pub const EVENTS_MAX: usize = 64;
@@ -38,7 +45,11 @@ const CODE_BYTES_MAX: usize = 8 << 20;
 /// Runs code; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Code {
-    python: Arc<Python>,
+    python: Arc<Interpreters>,
+    javascript: Arc<Interpreters>,
+    java: Arc<Interpreters>,
+    r: Arc<Interpreters>,
+    bash: Arc<Interpreters>,
 }
 
 /// A run that is to be made.
@@ -47,13 +58,6 @@ pub struct Request {
     language: Language,
     code: String,
     timeout: Duration,
-}
-
-/// A language that this guest has an interpreter for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Language {
-    /// IPython.
-    Python,
 }
 
 /// Something that happened during a run.
@@ -103,12 +107,15 @@ pub struct Failure {
 /// Why a run could not even begin.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// The image does not have the language.
+    #[error("no {0} in this image; choose an image that has it, or install it")]
+    Absent(Kind),
     /// The interpreter could not be started.
-    #[error("python could not be started: {0}")]
-    Start(String),
+    #[error("{0} could not be started: {1}")]
+    Start(Kind, String),
     /// No process for it.
-    #[error("python could not be started: {0}")]
-    Job(#[from] JobError),
+    #[error("{0} could not be started: {1}")]
+    Job(Kind, #[source] JobError),
     /// The queue is full.
     #[error("{0} runs are waiting already; try again when some have finished")]
     Busy(usize),
@@ -121,10 +128,8 @@ impl Request {
     /// A request whose fields make sense, or an error that names the one that does not.
     pub fn checked(code: String, language: &str, timeout_s: u64) -> Result<Self, ToolError> {
         let field = |field, got: String, allowed| ToolError::Field { field, got, allowed };
-        let language = match language.trim().to_ascii_lowercase().as_str() {
-            "python" | "python3" | "py" => Language::Python,
-            _ => return Err(field("language", format!("`{language}`"), "`python`")),
-        };
+        let language = Language::named(language)
+            .ok_or_else(|| field("language", format!("`{}`", cut(language)), Language::ALLOWED))?;
         if code.trim().is_empty() {
             return Err(field("code", "empty".into(), "code to run"));
         }
@@ -144,22 +149,63 @@ impl Request {
 }
 
 impl Code {
-    /// Runs code with these interpreters.
-    pub fn new(python: Arc<Python>) -> Self {
-        Self { python }
+    /// Runs code with interpreters that start in `home`. Their drivers are in `drivers`; `python` is where Python is, if
+    /// not where it usually is.
+    pub fn new(jobs: &Jobs, python: Option<PathBuf>, drivers: &Path, home: &str) -> Self {
+        let python = python.or_else(zygote::default_python);
+        let programs = |kind| {
+            Arc::new(Interpreters::new(Maker::Program {
+                jobs: jobs.clone(),
+                program: program::program(kind, drivers, python.as_deref()),
+                home: home.to_owned(),
+            }))
+        };
+        Self {
+            javascript: programs(Kind::JavaScript),
+            java: programs(Kind::Java),
+            r: programs(Kind::R),
+            bash: programs(Kind::Bash),
+            python: Arc::new(Interpreters::new(Maker::Forks {
+                jobs: jobs.clone(),
+                binary: python,
+                driver: drivers.join("berth_driver.py").display().to_string(),
+                home: home.to_owned(),
+                zygote: tokio::sync::Mutex::default(),
+            })),
+        }
+    }
+
+    /// Makes ready what most sessions use first. Takes a second or two.
+    pub async fn warm_up(&self) {
+        self.python.warm_up().await;
     }
 
     /// Runs `request`, telling `events` what happens. A receiver that is gone does not stop the run.
     pub async fn run(&self, request: Request, events: mpsc::Sender<Event>) -> Result<End, RunError> {
-        match request.language {
-            Language::Python => self.python.run(request.code, request.timeout, events).await,
-        }
+        let interpreters = match request.language.kind() {
+            Kind::Python => &self.python,
+            Kind::JavaScript => &self.javascript,
+            Kind::Java => &self.java,
+            Kind::R => &self.r,
+            Kind::Bash => &self.bash,
+        };
+        let order = Order {
+            language: request.language,
+            code: request.code.into(),
+            timeout: request.timeout,
+        };
+        interpreters.run(order, events).await
     }
 
     /// Whether there is nothing left to warm up: interpreters wait, or cannot be had at all.
     pub fn is_warm(&self) -> bool {
         self.python.is_warm()
     }
+}
+
+/// As much of a wrong name as an error should repeat.
+fn cut(name: &str) -> String {
+    name.chars().take(100).collect()
 }
 
 impl Failure {
@@ -214,7 +260,7 @@ mod tests {
         };
         assert_eq!(
             refused("1", "cobol", 1),
-            "`language` is `cobol`; allowed: `python`"
+            "`language` is `cobol`; allowed: `python`, `javascript`, `typescript`, `java`, `r`, `bash`"
         );
         assert!(refused(" \n", "python", 1).contains("`code` is empty"));
         assert!(refused("1", "python", 0).contains("`timeout_s` is 0"));

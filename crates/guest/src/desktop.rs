@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use crate::job::wire::Input;
 use crate::job::{Job, JobError, Jobs, Output};
 use crate::output::{discard, read_some};
 use crate::settings::ScreenSize;
@@ -98,7 +99,7 @@ impl Desktop {
         if running.session.as_ref().is_none_or(Job::has_ended) && Path::new(SESSION).exists() {
             let (job, output) = self
                 .jobs
-                .start(vec![SESSION.into()], &self.home, &[], None)
+                .start(vec![SESSION.into()], &self.home, &[], Input::Nothing, Vec::new())
                 .await?;
             wait_for_picture(output).await;
             running.session = Some(job);
@@ -156,7 +157,10 @@ impl Desktop {
             "1",
         ];
         let command = command.map(str::to_owned).to_vec();
-        let (job, Output { mut stdout, stderr }) = self.jobs.start(command, &self.home, &[], None).await?;
+        let (job, Output { mut stdout, stderr }) = self
+            .jobs
+            .start(command, &self.home, &[], Input::Nothing, Vec::new())
+            .await?;
         match timeout(START_TIME_MAX, read_some(&mut stdout)).await {
             Ok(Some(_)) => {
                 discard(stdout);

@@ -1,5 +1,5 @@
-//! Frames on a Unix stream socket: a length (u32, little endian), then that many bytes of JSON. Descriptors may ride
-//! on a frame's first byte.
+//! Frames on a Unix stream socket, or on a pair of pipes: a length (u32, little endian), then that many bytes of JSON. Descriptors may ride
+//! on a frame's first byte, where there is a socket.
 //!
 //! The other end is code of the session or was started by it, so a length is checked before anything is kept.
 
@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
 
 /// Descriptors on one frame at most.
 const FDS_MAX: usize = 3;
@@ -52,16 +53,31 @@ impl FrameError {
 /// One end of a connection.
 #[derive(Debug)]
 pub struct Frames {
-    stream: UnixStream,
+    way: Way,
     received: BytesMut,
     bytes_max: usize,
+}
+
+#[derive(Debug)]
+enum Way {
+    Socket(UnixStream),
+    Pipes { from: pipe::Receiver, to: pipe::Sender },
 }
 
 impl Frames {
     /// Speaks on `stream`; a frame that comes in holds at most `bytes_max` bytes.
     pub fn new(stream: UnixStream, bytes_max: usize) -> Self {
+        Self::over(Way::Socket(stream), bytes_max)
+    }
+
+    /// Hears on `from` and speaks on `to`.
+    pub fn over_pipes(from: pipe::Receiver, to: pipe::Sender, bytes_max: usize) -> Self {
+        Self::over(Way::Pipes { from, to }, bytes_max)
+    }
+
+    fn over(way: Way, bytes_max: usize) -> Self {
         Self {
-            stream,
+            way,
             received: BytesMut::new(),
             bytes_max,
         }
@@ -73,7 +89,11 @@ impl Frames {
             if let Some(frame) = self.take_frame()? {
                 return Ok(Some(frame));
             }
-            if self.stream.read_buf(&mut self.received).await? == 0 {
+            let got = match &mut self.way {
+                Way::Socket(stream) => stream.read_buf(&mut self.received).await?,
+                Way::Pipes { from, .. } => from.read_buf(&mut self.received).await?,
+            };
+            if got == 0 {
                 return if self.received.is_empty() {
                     Ok(None)
                 } else {
@@ -109,25 +129,34 @@ impl Frames {
 
     /// Sends one frame.
     pub async fn send<T: Serialize>(&mut self, message: &T) -> Result<(), FrameError> {
-        self.stream.write_all(&encode(message)?).await?;
+        let frame = encode(message)?;
+        self.write(&frame).await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
+        match &mut self.way {
+            Way::Socket(stream) => stream.write_all(bytes).await?,
+            Way::Pipes { to, .. } => to.write_all(bytes).await?,
+        }
         Ok(())
     }
 
-    /// Sends one frame with descriptors.
+    /// Sends one frame with descriptors, which only a socket can carry.
     pub async fn send_with<T: Serialize>(
         &mut self,
         message: &T,
         fds: &[BorrowedFd<'_>],
     ) -> Result<(), FrameError> {
         let frame = encode(message)?;
-        let sent = self
-            .stream
+        let Way::Socket(stream) = &self.way else {
+            return Err(io::Error::from(io::ErrorKind::Unsupported).into());
+        };
+        let sent = stream
             .async_io(Interest::WRITABLE, || {
-                Ok(send_with_fds(self.stream.as_fd(), &frame, fds)?)
+                Ok(send_with_fds(stream.as_fd(), &frame, fds)?)
             })
             .await?;
-        self.stream.write_all(&frame[sent..]).await?;
-        Ok(())
+        self.write(&frame[sent..]).await
     }
 }
 
@@ -170,6 +199,16 @@ pub fn read_first<T: DeserializeOwned>(
     let mut body = vec![0; length];
     read_exactly(socket, &mut body, &mut fds)?;
     Ok((serde_json::from_slice(&body)?, fds))
+}
+
+/// Writes one frame to a socket in blocking mode: the last word of a process that then lets go of it.
+pub fn write_last<T: Serialize>(socket: BorrowedFd<'_>, message: &T) -> Result<(), FrameError> {
+    let frame = encode(message)?;
+    let mut sent = 0;
+    while sent < frame.len() {
+        sent += send_with_fds(socket, &frame[sent..], &[]).map_err(io::Error::from)?;
+    }
+    Ok(())
 }
 
 fn read_exactly(socket: BorrowedFd<'_>, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> Result<(), FrameError> {

@@ -10,7 +10,6 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 
 use crate::activity::Clock;
 use crate::code::Code;
-use crate::code::python::Python;
 use crate::desktop::Desktop;
 use crate::files::Files;
 use crate::job::Jobs;
@@ -20,8 +19,9 @@ use crate::tools::Unfinished;
 use crate::user::{User, UserError};
 use crate::view::Views;
 
-/// The Python driver, part of this binary. The first one is the program.
-const DRIVER: [(&str, &str); 3] = [
+/// The drivers of interpreters, part of this binary. Java's has to be compiled, so it is part of the images that have
+/// Java.
+const DRIVERS: [(&str, &str); 6] = [
     (
         "berth_driver.py",
         include_str!("../../../interpreters/python/berth_driver.py"),
@@ -33,6 +33,18 @@ const DRIVER: [(&str, &str); 3] = [
     (
         "berth_wire.py",
         include_str!("../../../interpreters/python/berth_wire.py"),
+    ),
+    (
+        "berth_bash.py",
+        include_str!("../../../interpreters/bash/berth_bash.py"),
+    ),
+    (
+        "berth_driver.js",
+        include_str!("../../../interpreters/javascript/berth_driver.js"),
+    ),
+    (
+        "berth_driver.R",
+        include_str!("../../../interpreters/r/berth_driver.R"),
     ),
 ];
 
@@ -55,7 +67,6 @@ pub struct Guest {
     pub desktop: Arc<Desktop>,
     /// Live views of it.
     pub views: Arc<Views>,
-    python: Arc<Python>,
     home: Arc<str>,
 }
 
@@ -72,8 +83,8 @@ pub enum GuestError {
     #[error("could not start threads that act as the session's user")]
     Files(#[source] io::Error),
     /// Its own files.
-    #[error("could not put the python driver into `{folder}`")]
-    Driver {
+    #[error("could not put the drivers of interpreters into `{folder}`")]
+    Drivers {
         /// Where it should be.
         folder: PathBuf,
         /// Why it is not.
@@ -93,16 +104,15 @@ impl Guest {
         };
         let files = Files::new(&user).map_err(GuestError::Files)?;
         let jobs = Jobs::new(user, &settings.display).map_err(GuestError::Binary)?;
-        let folder = settings.run_dir.join("python");
-        let driver = place(&folder).map_err(|cause| GuestError::Driver {
-            folder: folder.clone(),
+        let drivers = settings.run_dir.join("drivers");
+        place(&drivers).map_err(|cause| GuestError::Drivers {
+            folder: drivers.clone(),
             cause,
         })?;
-        let python = Arc::new(Python::new(jobs.clone(), settings.python, driver, home.clone()));
         Ok(Self {
             clock: Clock::default(),
             files,
-            code: Code::new(Arc::clone(&python)),
+            code: Code::new(&jobs, settings.python, &drivers, &home),
             meter: Arc::default(),
             unfinished: Arc::default(),
             desktop: Arc::new(Desktop::new(
@@ -112,7 +122,6 @@ impl Guest {
                 home.clone(),
             )),
             views: Arc::default(),
-            python,
             home: home.into(),
             jobs,
         })
@@ -120,7 +129,7 @@ impl Guest {
 
     /// Makes interpreters ready; takes a second or two.
     pub async fn warm_up(&self) {
-        self.python.warm_up().await;
+        self.code.warm_up().await;
     }
 
     /// Where work starts.
@@ -129,10 +138,10 @@ impl Guest {
     }
 }
 
-/// Writes the driver where the session's user can read it and not change it. Returns the program's path.
-fn place(folder: &Path) -> io::Result<PathBuf> {
+/// Writes the drivers where the session's user can read them and not change them.
+fn place(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
-    for (name, source) in DRIVER {
+    for (name, source) in DRIVERS {
         let path = folder.join(name);
         // A guest that starts again finds the files of the one before.
         match fs_err::remove_file(&path) {
@@ -146,5 +155,5 @@ fn place(folder: &Path) -> io::Result<PathBuf> {
             .open(&path)?;
         io::Write::write_all(&mut file, source.as_bytes())?;
     }
-    Ok(folder.join(DRIVER[0].0))
+    Ok(())
 }

@@ -1,32 +1,39 @@
-//! Programs of the session, each under a supervisor: a process of the guest's own binary (`berth-guest job`) that can
-//! kill everything the program started, and that outlives the call as long as something of it runs.
+//! Programs of the session, each under a supervisor: a process of the guest's own binary that can kill everything the
+//! program started, and that outlives the call as long as something of it runs.
 //!
 //! In: a [`Launch`]. Out: a [`Job`] with the program's output, its end, and a way to kill it. Start reading at
-//! [`Jobs::start`]; the other side is [`supervisor`].
+//! [`Jobs::start`]; the other side is [`supervisor`], which [`forks`] makes.
 
+pub mod forks;
 pub mod supervisor;
 pub mod tree;
 pub mod wire;
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 use crate::cgroup;
 use crate::environment;
 use crate::frames::{FrameError, Frames};
 use crate::user::User;
-use wire::{Account, End, Exit, FRAME_BYTES_MAX, FromJob, Launch, ToJob};
+use wire::{Account, End, Exit, FRAME_BYTES_MAX, FromJob, Input, Launch, ToJob};
 
 /// Kill orders that may wait for a supervisor; more callers wait themselves.
 const ORDERS_MAX: usize = 4;
+
+/// How long a supervisor may take to start its program. It takes a millisecond; in a session that is full of busy
+/// processes, longer.
+const START_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Why a program could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +47,9 @@ pub enum JobError {
     /// The supervisor ended without an answer.
     #[error("the process that supervises the program was killed")]
     Lost,
+    /// The supervisor did not start its program in time.
+    #[error("the program was not started within {} s; the session has too many busy processes", .0.as_secs())]
+    Late(Duration),
     /// The supervisor could not be spoken to.
     #[error("could not speak to the process that supervises the program: {0}")]
     Frames(#[from] FrameError),
@@ -54,16 +64,25 @@ pub struct Jobs {
     cpus: Option<u64>,
     /// The guest's own binary.
     binary: PathBuf,
+    /// Makes supervisors. The session's root may kill it; then the next call starts another one.
+    forks: Arc<tokio::sync::Mutex<Option<Forks>>>,
     /// Started ahead of time: a call does not wait for the start of its supervisor.
     ready: Arc<Mutex<Option<Supervisor>>>,
     /// One is being started for `ready`.
     preparing: Arc<AtomicBool>,
 }
 
+/// The running `berth-guest jobs`, and the way to it.
+#[derive(Debug)]
+struct Forks {
+    #[expect(dead_code, reason = "ends with this")]
+    process: Child,
+    orders: Frames,
+}
+
 /// A supervisor that has not been told what to start.
 #[derive(Debug)]
 struct Supervisor {
-    process: Child,
     frames: Frames,
     output: Output,
 }
@@ -116,6 +135,7 @@ impl Jobs {
             display: display.into(),
             cpus: cgroup::cpus_below_machine(),
             binary: std::env::current_exe()?,
+            forks: Arc::default(),
             ready: Arc::default(),
             preparing: Arc::default(),
         })
@@ -126,14 +146,15 @@ impl Jobs {
         &self.user
     }
 
-    /// Starts `command` in `directory` with the session's environment and `extra` variables. `stdin` becomes its
-    /// standard input; without it there is nothing to read.
+    /// Starts `command` in `directory` with the session's environment and `extra` variables. It gets the descriptors
+    /// `fds`, as many as `input` says.
     pub async fn start(
         &self,
         command: Vec<String>,
         directory: &str,
         extra: &[(String, String)],
-        stdin: Option<OwnedFd>,
+        input: Input,
+        fds: Vec<OwnedFd>,
     ) -> Result<(Job, Output), JobError> {
         let inherited = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -146,41 +167,37 @@ impl Jobs {
                 gid: self.user.gid,
                 groups: self.user.groups.clone(),
             },
+            input,
         };
-        let fds: Vec<_> = stdin.iter().map(AsFd::as_fd).collect();
+        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         let order = ToJob::Start(launch);
         let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut supervisor = match ready {
             Some(supervisor) => supervisor,
-            None => self.spawn_supervisor().map_err(JobError::Spawn)?,
+            None => self.fork_supervisor().await.map_err(JobError::Spawn)?,
         };
         if supervisor.frames.send_with(&order, &fds).await.is_err() {
             // The one that waited was killed. A new one gets one chance.
-            bury(supervisor.process);
-            supervisor = self.spawn_supervisor().map_err(JobError::Spawn)?;
+            supervisor = self.fork_supervisor().await.map_err(JobError::Spawn)?;
             supervisor.frames.send_with(&order, &fds).await?;
         }
-        let Supervisor {
-            process,
-            mut frames,
-            output,
-        } = supervisor;
-        let started = frames.next::<FromJob>().await;
+        let Supervisor { mut frames, output } = supervisor;
+        let started = timeout(START_TIME_MAX, frames.next::<FromJob>()).await;
         self.prepare_next();
         let pid = match started {
-            Ok(Some(FromJob::Started { pid })) => pid,
-            other => {
-                bury(process);
-                return Err(match other {
-                    Ok(Some(FromJob::Failed { message })) => JobError::Refused(message),
-                    Ok(_) => JobError::Lost,
-                    Err(error) => JobError::Frames(error),
-                });
+            Ok(Ok(Some(FromJob::Started { pid }))) => pid,
+            Ok(Ok(Some(FromJob::Failed { message }))) => return Err(JobError::Refused(message)),
+            Ok(Ok(_)) => return Err(JobError::Lost),
+            Ok(Err(error)) => return Err(JobError::Frames(error)),
+            Err(_) => {
+                // Whatever holds it up, stopped by the session's root for one, may hold up its maker as well.
+                self.forks.lock().await.take();
+                return Err(JobError::Late(START_TIME_MAX));
             }
         };
         let (state_to, state) = watch::channel(State::Running);
         let (orders, orders_from) = mpsc::channel(ORDERS_MAX);
-        tokio::spawn(keep(process, frames, state_to, orders_from));
+        tokio::spawn(keep(frames, state_to, orders_from));
         Ok((Job { pid, state, orders }, output))
     }
 
@@ -194,39 +211,58 @@ impl Jobs {
             let ready = || jobs.ready.lock().unwrap_or_else(PoisonError::into_inner);
             if ready().is_none() {
                 // Out of processes: the next call tries again and says so.
-                let started = jobs.spawn_supervisor().ok();
+                let started = jobs.fork_supervisor().await.ok();
                 *ready() = started;
             }
             jobs.preparing.store(false, Ordering::Release);
         });
     }
 
-    fn spawn_supervisor(&self) -> std::io::Result<Supervisor> {
+    async fn fork_supervisor(&self) -> std::io::Result<Supervisor> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let (stdout, stdout_to) = output_pipe()?;
         let (stderr, stderr_to) = output_pipe()?;
-        // Without a directory of its own, which the guest does not have either, it is started by `posix_spawn`: a fork
-        // would copy the guest's page tables, and all its threads would fault for it.
-        let process = Command::new(&self.binary)
-            .arg("job")
-            .env_clear()
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::from(stdout_to))
-            .stderr(Stdio::from(stderr_to))
-            .spawn()?;
-        let frames = Frames::new(UnixStream::from_std(ours)?, FRAME_BYTES_MAX);
+        let fds = [theirs.as_fd(), stdout_to.as_fd(), stderr_to.as_fd()];
+        let mut forks = self.forks.lock().await;
+        let sent = match forks.as_mut() {
+            Some(Forks { orders, .. }) => orders.send_with(&forks::Fork {}, &fds).await.is_ok(),
+            None => false,
+        };
+        if !sent {
+            let mut new = Forks::start(&self.binary)?;
+            new.orders
+                .send_with(&forks::Fork {}, &fds)
+                .await
+                .map_err(std::io::Error::other)?;
+            *forks = Some(new);
+        }
+        drop(forks);
         Ok(Supervisor {
-            process,
-            frames,
+            frames: Frames::new(UnixStream::from_std(ours)?, FRAME_BYTES_MAX),
             output: Output { stdout, stderr },
         })
     }
 }
 
-/// Takes the exit status of a supervisor that ends by itself.
-fn bury(mut process: Child) {
-    tokio::spawn(async move { process.wait().await });
+impl Forks {
+    fn start(binary: &Path) -> std::io::Result<Self> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        // Killed and reaped when it is let go, should it be stuck; supervisors need it no more.
+        let process = Command::new(binary)
+            .arg("jobs")
+            .env_clear()
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        Ok(Self {
+            process,
+            orders: Frames::new(UnixStream::from_std(ours)?, FRAME_BYTES_MAX),
+        })
+    }
 }
 
 /// A pipe for output: the guest's end does not block, the program's end does.
@@ -237,12 +273,7 @@ pub(crate) fn output_pipe() -> std::io::Result<(pipe::Receiver, OwnedFd)> {
 }
 
 /// Speaks to a supervisor as long as it lives, which is as long as anything of the job does.
-async fn keep(
-    mut supervisor: Child,
-    mut frames: Frames,
-    state: watch::Sender<State>,
-    mut orders: mpsc::Receiver<Order>,
-) {
+async fn keep(mut frames: Frames, state: watch::Sender<State>, mut orders: mpsc::Receiver<Order>) {
     let mut waiting: std::collections::VecDeque<oneshot::Sender<()>> = std::collections::VecDeque::new();
     let mut ordering = true;
     loop {
@@ -278,15 +309,14 @@ async fn keep(
         }
         lost
     });
-    // Dropping `frames` has already told a supervisor that still lives to end.
-    drop(frames);
-    let _ = supervisor.wait().await;
+    // Dropping `frames` tells a supervisor that still lives to end.
 }
 
 impl Job {
     /// Waits until the program itself has ended. Cancel safe.
-    pub async fn ended(&mut self) -> Result<Ended, JobError> {
-        let state = self.state.wait_for(|state| *state != State::Running).await;
+    pub async fn ended(&self) -> Result<Ended, JobError> {
+        let mut state = self.state.clone();
+        let state = state.wait_for(|state| *state != State::Running).await;
         match state.map(|state| *state) {
             Ok(State::Ended(ended)) => Ok(ended),
             Ok(State::Running | State::Lost) | Err(_) => Err(JobError::Lost),

@@ -7,11 +7,11 @@ use std::process::ExitCode;
 
 use berth_guest::{init, job, listen, log, serve, settings, tools};
 
-const USAGE: &str = "usage: berth-guest init | serve [--listen PATH] | job | tools
+const USAGE: &str = "usage: berth-guest init | serve [--listen PATH] | jobs | tools
 
   init    process 1 of a session: starts `serve`, reaps processes, ends with it
   serve   the daemon; listens on file descriptor 3, or on PATH
-  job     supervises one program; started by `serve`
+  jobs    forks the supervisors of programs; started by `serve`
   tools   prints the table of tools as JSON";
 
 fn main() -> ExitCode {
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         ["init"] => init::run().map_err(Into::into),
         ["serve"] => serve_on(None),
         ["serve", "--listen", path] => serve_on(Some(Path::new(path))),
-        ["job"] => job::supervisor::run().map_err(Into::into),
+        ["jobs"] => job::forks::run().map_err(Into::into),
         ["tools"] => print_tools(),
         _ => Err(USAGE.into()),
     };

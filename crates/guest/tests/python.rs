@@ -438,8 +438,8 @@ async fn bad_arguments_are_refused() {
     for (arguments, wanted) in [
         (json!({ "code": "", "language": "python" }), "`code` is empty"),
         (
-            json!({ "code": "1", "language": "java" }),
-            "`language` is `java`; allowed: `python`",
+            json!({ "code": "1", "language": "cobol" }),
+            "`language` is `cobol`; allowed: `python`, `javascript`",
         ),
         (
             json!({ "code": "1", "language": "python", "timeout_s": 0 }),

@@ -1,4 +1,4 @@
-//! One Python interpreter: its channel, its two outputs, and the task that keeps all three in order.
+//! One interpreter: its channel, its two outputs, and the task that keeps all three in order.
 //!
 //! Output and results come on different ways. The driver writes output before it sends a result, so the task empties
 //! both pipes before it passes a result or the end of a run on; the driver then waits until the result has passed. So
@@ -13,15 +13,14 @@ use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, sleep};
 use tokio_util::sync::CancellationToken;
 
-pub(super) use super::wire::FRAME_BYTES_MAX;
+use super::keeper::Keeper;
+use super::language::{Kind, Language};
 use super::wire::{FromInterpreter, ToInterpreter};
-use super::zygote::Zygote;
 use super::{End, Event, Failure};
 use crate::cgroup;
 use crate::frames::{FrameError, Frames};
@@ -42,7 +41,7 @@ pub(super) struct Interpreter {
     /// Its process id.
     pub(super) pid: i32,
     /// Its maker, which also kills and buries it.
-    pub(super) zygote: Arc<Zygote>,
+    pub(super) keeper: Keeper,
     process: OwnedFd,
     starts: mpsc::Sender<Start>,
 }
@@ -50,6 +49,7 @@ pub(super) struct Interpreter {
 /// A run to begin.
 #[derive(Debug)]
 pub(super) struct Start {
+    pub(super) language: Language,
     pub(super) code: Arc<str>,
     pub(super) events: mpsc::Sender<Event>,
     /// Stops the passing on of events, when nobody reads them and the run must end.
@@ -80,20 +80,27 @@ pub(super) struct Lost {
 }
 
 impl Interpreter {
-    /// Takes over a process that was just forked.
-    pub(super) fn new(pid: i32, stream: UnixStream, output: Output, zygote: Arc<Zygote>) -> io::Result<Self> {
+    /// Takes over a process that is ready for its first run.
+    pub(super) fn new(
+        kind: Kind,
+        pid: i32,
+        frames: Frames,
+        output: Output,
+        keeper: Keeper,
+    ) -> io::Result<Self> {
         let raw = Pid::from_raw(pid).ok_or_else(|| io::Error::other(format!("{pid} is no process id")))?;
         let process = pidfd_open(raw, PidfdFlags::empty())?;
         let (starts, starts_from) = mpsc::channel(1);
         let task = Task {
+            kind,
             pid,
-            frames: Frames::new(stream, FRAME_BYTES_MAX),
+            frames,
             // A pidfd can be polled like a pipe, and this is the safe way to have it polled. Nothing is ever read
             // from it.
             death: pipe::Receiver::from_owned_fd_unchecked(process.try_clone()?)?,
             stdout: Pipe::new(output.stdout),
             stderr: Pipe::new(output.stderr),
-            zygote: Arc::clone(&zygote),
+            keeper: keeper.clone(),
             starts: starts_from,
             current: None,
             runs: 0,
@@ -101,7 +108,7 @@ impl Interpreter {
         tokio::spawn(task.serve());
         Ok(Self {
             pid,
-            zygote,
+            keeper,
             process,
             starts,
         })
@@ -125,13 +132,14 @@ impl Interpreter {
 }
 
 struct Task {
+    kind: Kind,
     pid: i32,
     frames: Frames,
     /// Readable when the process has ended.
     death: pipe::Receiver,
     stdout: Pipe,
     stderr: Pipe,
-    zygote: Arc<Zygote>,
+    keeper: Keeper,
     starts: mpsc::Receiver<Start>,
     current: Option<Current>,
     runs: u64,
@@ -205,6 +213,7 @@ impl Task {
         self.runs += 1;
         let message = ToInterpreter::Run {
             id: self.runs,
+            language: start.language.name(),
             code: &start.code,
         };
         // Killed between two runs, it is still listened to for a moment. Nothing was run then.
@@ -315,12 +324,13 @@ impl Task {
         self.pass_output(true).await;
         // A process that lets go of its channel is no interpreter any more, whatever else it does.
         let _ = pidfd_send_signal(self.death.as_fd(), Signal::KILL);
-        let exit = self.zygote.exit_of(self.pid).await;
+        let exit = self.keeper.exit_of(self.pid).await;
         tracing::info!(
+            kind = %self.kind,
             pid = self.pid,
             exit = exit.map(tracing::field::display),
             broken,
-            "a python interpreter ended"
+            "an interpreter ended"
         );
         if let Some(current) = self.current.take() {
             let out_of_memory = match (current.oom_kills, cgroup::oom_kills()) {
@@ -417,7 +427,7 @@ impl Pipe {
 
 impl Lost {
     /// What the caller is told.
-    pub(super) fn failure(&self) -> Failure {
+    pub(super) fn failure(&self, kind: Kind) -> Failure {
         let after = "its variables are lost, and the next run starts with a new interpreter";
         let how = match (self.out_of_memory, self.exit, &self.broken) {
             (true, Some(Exit::Signal(9)), _) => {
@@ -433,7 +443,7 @@ impl Lost {
         };
         Failure::of_guest(
             "InterpreterLost",
-            format!("the python interpreter {how}; {after}"),
+            format!("the {kind} interpreter {how}; {after}"),
         )
     }
 }

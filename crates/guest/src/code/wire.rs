@@ -1,4 +1,4 @@
-//! The frames of the Python driver. What the driver says is code of the session: every field is checked by its type,
+//! The frames of the drivers. What a driver says is code of the session: every field is checked by its type,
 //! every frame by its length.
 
 use serde::{Deserialize, Serialize};
@@ -49,11 +49,24 @@ pub(super) enum ToInterpreter<'a> {
     Run {
         /// Comes back with everything that belongs to the run.
         id: u64,
+        /// For a driver that knows more than one.
+        language: &'a str,
         /// The code.
         code: &'a str,
     },
     /// The result with this number was passed on; the code may go on.
     Shown(u64),
+}
+
+/// From a program that is an interpreter, once, before anything else.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum FromProgram {
+    /// Runs may come.
+    Ready {
+        /// Version of the language.
+        version: String,
+    },
 }
 
 /// From an interpreter to the guest.

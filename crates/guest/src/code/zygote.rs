@@ -14,13 +14,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::RunError;
-use super::interpreter::{FRAME_BYTES_MAX, Interpreter};
-use super::wire::{FromZygote, ToZygote};
+use super::interpreter::Interpreter;
+use super::keeper::Keeper;
+use super::language::Kind;
+use super::program::last_complaint;
+use super::wire::{FRAME_BYTES_MAX, FromZygote, ToZygote};
 use crate::cgroup;
 use crate::frames::Frames;
-use crate::job::wire::{End, Exit};
+use crate::job::wire::{End, Exit, Input};
 use crate::job::{Job, Jobs, Output, output_pipe};
-use crate::output::{discard, read_some};
+use crate::output::discard;
 
 /// Imports from a cold disk take a second or two; more than this is a fault.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
@@ -36,9 +39,6 @@ const FORKS_MAX: usize = 4;
 
 /// Ends that nobody has asked about. Interpreters are few; the bound is against a warm process that makes them up.
 const EXITS_MAX: usize = 64;
-
-/// What is kept of the warm process's own complaints, for the error that says why it did not start.
-const COMPLAINT_BYTES_MAX: usize = 2000;
 
 /// The warm process; ends when this is dropped, and its interpreters with it.
 #[derive(Debug)]
@@ -71,14 +71,17 @@ impl Zygote {
         driver: &str,
         directory: &str,
     ) -> Result<Self, RunError> {
-        let (ours, theirs) =
-            std::os::unix::net::UnixStream::pair().map_err(|error| RunError::Start(error.to_string()))?;
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()
+            .map_err(|error| RunError::Start(Kind::Python, error.to_string()))?;
         ours.set_nonblocking(true)
-            .map_err(|error| RunError::Start(error.to_string()))?;
-        let stream = UnixStream::from_std(ours).map_err(|error| RunError::Start(error.to_string()))?;
+            .map_err(|error| RunError::Start(Kind::Python, error.to_string()))?;
+        let stream =
+            UnixStream::from_std(ours).map_err(|error| RunError::Start(Kind::Python, error.to_string()))?;
         let command = vec![python.to_owned(), driver.to_owned()];
-        let (job, Output { stdout, mut stderr }) =
-            jobs.start(command, directory, &[], Some(theirs.into())).await?;
+        let (job, Output { stdout, mut stderr }) = jobs
+            .start(command, directory, &[], Input::Stdin, vec![theirs.into()])
+            .await
+            .map_err(|error| RunError::Job(Kind::Python, error))?;
         discard(stdout);
         let mut frames = Frames::new(stream, FRAME_BYTES_MAX);
         let ready = timeout(START_TIME_MAX, frames.next::<FromZygote>()).await;
@@ -94,15 +97,17 @@ impl Zygote {
             }
             Ok(_) => {
                 let complaint = last_complaint(&mut stderr).await;
-                return Err(RunError::Start(format!(
-                    "`{python}` ended while it was starting: {complaint}"
-                )));
+                return Err(RunError::Start(
+                    Kind::Python,
+                    format!("`{python}` ended while it was starting: {complaint}"),
+                ));
             }
             Err(_) => {
                 job.end(End::default()).await;
-                return Err(RunError::Start(format!(
-                    "`{python}` was not ready within {START_TIME_MAX:?}"
-                )));
+                return Err(RunError::Start(
+                    Kind::Python,
+                    format!("`{python}` was not ready within {START_TIME_MAX:?}"),
+                ));
             }
         }
         discard(stderr);
@@ -124,13 +129,18 @@ impl Zygote {
 
     /// Forks an interpreter, ready for its first run.
     pub(super) async fn fork(self: &Arc<Self>) -> Result<Interpreter, RunError> {
-        let start = |error: std::io::Error| RunError::Start(error.to_string());
+        let start = |error: std::io::Error| RunError::Start(Kind::Python, error.to_string());
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(start)?;
         ours.set_nonblocking(true).map_err(start)?;
         let (stdout, stdout_to) = output_pipe().map_err(start)?;
         let (stderr, stderr_to) = output_pipe().map_err(start)?;
         let (done, forked) = oneshot::channel();
-        let gone = || RunError::Start("the warm process was killed; the next run starts another one".into());
+        let gone = || {
+            RunError::Start(
+                Kind::Python,
+                "the warm process was killed; the next run starts another one".into(),
+            )
+        };
         let request = ForkRequest {
             fds: [theirs.into(), stdout_to, stderr_to],
             done,
@@ -140,14 +150,23 @@ impl Zygote {
             Ok(Ok(pid)) => pid,
             Ok(Err(_)) => return Err(gone()),
             Err(_) => {
-                return Err(RunError::Start(format!(
-                    "the warm process did not fork within {FORK_TIME_MAX:?}"
-                )));
+                return Err(RunError::Start(
+                    Kind::Python,
+                    format!("the warm process did not fork within {FORK_TIME_MAX:?}"),
+                ));
             }
         };
         let stream = UnixStream::from_std(ours).map_err(start)?;
         let output = Output { stdout, stderr };
-        Interpreter::new(pid, stream, output, Arc::clone(self)).map_err(start)
+        let frames = Frames::new(stream, FRAME_BYTES_MAX);
+        Interpreter::new(
+            Kind::Python,
+            pid,
+            frames,
+            output,
+            Keeper::Zygote(Arc::clone(self)),
+        )
+        .map_err(start)
     }
 
     /// How the interpreter `pid` ended, if the warm process tells in time.
@@ -215,22 +234,6 @@ async fn attend(mut frames: Frames, mut requests: mpsc::Receiver<ForkRequest>, e
             }
         }
     }
-}
-
-/// The last line that the process wrote before it ended.
-async fn last_complaint(stderr: &mut tokio::net::unix::pipe::Receiver) -> String {
-    let mut text = Vec::new();
-    let all = async {
-        while let Some(bytes) = read_some(stderr).await {
-            text.extend_from_slice(&bytes);
-            let too_many = text.len().saturating_sub(COMPLAINT_BYTES_MAX);
-            text.drain(..too_many);
-        }
-    };
-    let _ = timeout(Duration::from_secs(1), all).await;
-    let text = String::from_utf8_lossy(&text);
-    let last = text.lines().rev().find(|line| !line.trim().is_empty());
-    last.map_or_else(|| "it said nothing".into(), |line| line.trim().to_owned())
 }
 
 /// Where Python is, when no setting says so.

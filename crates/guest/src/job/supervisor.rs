@@ -1,28 +1,28 @@
-//! `berth-guest job`: the parent of one program of the session.
+//! The parent of one program of the session, a fork of `berth-guest jobs`.
 //!
 //! It stays root, so the program cannot signal it; it is the reaper of everything that the program starts, so nothing
-//! gets away from it; and it ends when the last of that has ended. The guest speaks to it on standard input.
+//! gets away from it; and it ends when the last of that has ended. The guest speaks to it on a socket.
 //!
 //! When the guest is gone, so is the reason for the program: the supervisor kills it and ends.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
-use rustix::fs::{Mode, OFlags, open};
+use rustix::io::FdFlags;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 use super::tree;
-use super::wire::{End, Exit, FRAME_BYTES_MAX, FromJob, Launch, ToJob};
+use super::wire::{self, End, Exit, FRAME_BYTES_MAX, FromJob, Input, Launch, ToJob};
 use crate::frames::{self, FrameError, Frames};
 use crate::user::User;
 
-/// Added to the job's chance of being killed when memory runs out, so that the guest survives its work.
-const OOM_SCORE_ADJ: &str = "500";
+/// Descriptors that a program inherits have this number or a higher one: scripts use the low ones as they like.
+const INHERITED_FD_MIN: i32 = 40;
 
 /// Why a supervisor gave up. Nobody reads it but a log.
 #[derive(Debug, thiserror::Error)]
@@ -35,16 +35,19 @@ pub enum SupervisorError {
     Prepare(#[from] io::Error),
 }
 
-/// Runs the one program that the guest names on standard input, and supervises it to its end.
-pub fn run() -> Result<ExitCode, SupervisorError> {
-    let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).map_err(io::Error::from)?;
-    let control = BlockingStream::from(control);
-    // A session of its own, so that signals to "my process group" do not reach the guest. Already a leader: as good.
+/// Runs the one program that the guest names on `channel`, and supervises it to its end.
+pub(super) fn run(
+    channel: OwnedFd,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    null: &OwnedFd,
+) -> Result<ExitCode, SupervisorError> {
+    let control = BlockingStream::from(channel);
+    rustix::stdio::dup2_stdout(&stdout).map_err(io::Error::from)?;
+    rustix::stdio::dup2_stderr(&stderr).map_err(io::Error::from)?;
+    drop((stdout, stderr));
     let _ = rustix::process::setsid();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(io::Error::from)?;
-    // Refused where the kernel already holds a higher value: then it is high enough.
-    let _ = fs_err::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
-    let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(io::Error::from)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -53,7 +56,7 @@ pub fn run() -> Result<ExitCode, SupervisorError> {
         let child_ended = signal(SignalKind::child())?;
         // Everything is prepared; now the guest may let it wait for as long as it likes. Nothing else needs this
         // thread.
-        let (first, mut fds) = frames::read_first::<ToJob>(control.as_fd(), FRAME_BYTES_MAX)?;
+        let (first, fds) = frames::read_first::<ToJob>(control.as_fd(), FRAME_BYTES_MAX)?;
         let ToJob::Start(launch) = first else {
             return Err(FrameError::Cut.into());
         };
@@ -64,7 +67,7 @@ pub fn run() -> Result<ExitCode, SupervisorError> {
             program: None,
             exit: None,
         }
-        .supervise(launch, fds.pop(), &null, child_ended)
+        .supervise(launch, fds, null, child_ended)
         .await
     })
 }
@@ -80,11 +83,11 @@ impl Supervisor {
     async fn supervise(
         mut self,
         launch: Launch,
-        stdin: Option<OwnedFd>,
+        fds: Vec<OwnedFd>,
         null: &OwnedFd,
         mut child_ended: Signals,
     ) -> Result<ExitCode, SupervisorError> {
-        match start(launch, stdin, null) {
+        match start(launch, fds, null) {
             Ok(pid) => self.program = Pid::from_raw(pid),
             Err(message) => {
                 self.guest.send(&FromJob::Failed { message }).await?;
@@ -147,8 +150,15 @@ pub(crate) fn exit_of(status: WaitStatus) -> Exit {
     }
 }
 
+/// A copy of `fd` that programs started from now on have as well.
+fn inheritable(fd: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+    let copy = rustix::io::fcntl_dupfd_cloexec(fd, INHERITED_FD_MIN)?;
+    rustix::io::fcntl_setfd(&copy, FdFlags::empty())?;
+    Ok(copy)
+}
+
 /// Starts the program with the account's rights and returns its process id.
-fn start(launch: Launch, stdin: Option<OwnedFd>, null: &OwnedFd) -> Result<i32, String> {
+fn start(launch: Launch, mut fds: Vec<OwnedFd>, null: &OwnedFd) -> Result<i32, String> {
     let account = launch.user;
     let user = User {
         name: String::new(),
@@ -164,7 +174,23 @@ fn start(launch: Launch, stdin: Option<OwnedFd>, null: &OwnedFd) -> Result<i32, 
         .env_clear()
         .envs(launch.environment)
         .process_group(0)
-        .stdin(stdin.map_or_else(Stdio::null, Stdio::from));
+        .stdin(Stdio::null());
+    // Kept open until the program has its own copies.
+    let mut channel = Vec::new();
+    match launch.input {
+        Input::Nothing => {}
+        Input::Stdin => {
+            command.stdin(Stdio::from(fds.pop().ok_or("no standard input came along")?));
+        }
+        Input::Channel => {
+            for (name, fd) in [wire::REQUESTS, wire::REPLIES].into_iter().zip(fds) {
+                let inherited =
+                    inheritable(&fd).map_err(|error| format!("could not pass on its channel: {error}"))?;
+                command.env(name, inherited.as_raw_fd().to_string());
+                channel.push(inherited);
+            }
+        }
+    }
     // A child gets the rights of the thread that makes it. This thread takes the account's rights and ends; the
     // supervisor around it stays root. No code runs between fork and exec, so none of it has to be unsafe. The directory
     // is entered here and left again, because a command with a directory would be forked and not spawned, which is slower.
@@ -177,6 +203,7 @@ fn start(launch: Launch, stdin: Option<OwnedFd>, null: &OwnedFd) -> Result<i32, 
             })
             .join()
     });
+    drop(channel);
     rustix::process::chdir("/").map_err(|error| format!("could not leave its directory: {error}"))?;
     // The write ends of the program's output belong to the program alone, or they would never be at their end.
     for replace in [

@@ -9,7 +9,7 @@ pub const FRAME_BYTES_MAX: usize = 16 << 20;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToJob {
-    /// The first frame, once. A descriptor on it becomes the program's standard input.
+    /// The first frame, once, with the descriptors that the launch says.
     Start(Launch),
     /// Kill processes of the job.
     End(End),
@@ -26,7 +26,27 @@ pub struct Launch {
     pub directory: String,
     /// Whose rights it gets.
     pub user: Account,
+    /// What the descriptors on the frame are for.
+    pub input: Input,
 }
+
+/// What a program can read besides files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// Nothing; there is no descriptor.
+    Nothing,
+    /// The descriptor, as its standard input.
+    Stdin,
+    /// Two descriptors beside an empty standard input. [`REQUESTS`] and [`REPLIES`] tell it their numbers.
+    Channel,
+}
+
+/// Names the descriptor that a driver reads frames from.
+pub const REQUESTS: &str = "BERTH_REQUESTS";
+
+/// Names the descriptor that a driver writes frames to.
+pub const REPLIES: &str = "BERTH_REPLIES";
 
 /// An account by its numbers: the supervisor looks nothing up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -30,7 +30,7 @@ pub(super) struct RunCode;
 pub(super) struct Args {
     /// The code. Variables, imports and definitions stay for the next call in the same language.
     code: Text,
-    /// `python`.
+    /// `python`, `javascript`, `typescript`, `java`, `r` or `bash`. JavaScript and TypeScript share their variables.
     language: Text,
     /// Seconds after which the run is interrupted; 60 if absent.
     #[schemars(range(min = 1, max = 86_400))]
@@ -43,7 +43,8 @@ impl Tool for RunCode {
         // Clients that find no tool list stream to this name.
         server: "wuying_codespace",
         description: "Runs code in an interpreter that keeps its state between calls, and returns results (text, HTML, \
-                      images), standard output, standard error and the exception if there was one. Language: python.",
+                      images), standard output, standard error and the exception if there was one. The value of the \
+                      last expression is a result; so are plots.",
     };
     type Args = Args;
 

@@ -17,7 +17,7 @@ use super::text::Text;
 use super::{Spec, Tool, ToolError};
 use crate::files::{self, FileError};
 use crate::guest::Guest;
-use crate::job::wire::End;
+use crate::job::wire::{End, Input};
 use crate::job::{Ended, Job, JobError, Output};
 use crate::output::{Captured, discard, read_now, read_some};
 
@@ -74,7 +74,10 @@ impl Tool for Shell {
             .into_iter()
             .map(|(name, value)| (name, value.0))
             .collect();
-        let (job, output) = guest.jobs.start(command, &directory, &variables, None).await?;
+        let (job, output) = guest
+            .jobs
+            .start(command, &directory, &variables, Input::Nothing, Vec::new())
+            .await?;
         let finished = attend(job, output, Duration::from_millis(timeout_ms)).await?;
         answer(finished, timeout_ms)
     }
@@ -168,7 +171,7 @@ struct Finished {
 }
 
 /// Collects the output until the command has ended or its time is over.
-async fn attend(mut job: Job, output: Output, limit: Duration) -> Result<Finished, JobError> {
+async fn attend(job: Job, output: Output, limit: Duration) -> Result<Finished, JobError> {
     let mut captured = Both {
         pipes: output,
         stdout: Captured::new(OUTPUT_BYTES_MAX),

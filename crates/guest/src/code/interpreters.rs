@@ -1,6 +1,5 @@
-//! Python interpreters: one that holds the session's variables, one that waits to replace it.
+//! Interpreters of one kind: the one that holds the session's variables, and the way to the next.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,9 +10,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::interpreter::{Interpreter, Lost, Outcome, Start};
-use super::zygote::{Zygote, default_python};
+use super::language::Language;
+use super::maker::Maker;
 use super::{End, Event, Failure, RunError};
-use crate::job::Jobs;
 use crate::job::tree::now_ticks;
 use crate::job::wire;
 
@@ -26,79 +25,71 @@ const INTERPRETERS_TRIED: usize = 3;
 /// How long an interrupted run may take to end before its interpreter is killed.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Keeps interpreters.
+/// Keeps interpreters of one kind.
 #[derive(Debug)]
-pub struct Python {
-    jobs: Jobs,
-    binary: Option<PathBuf>,
-    driver: String,
-    home: String,
+pub(super) struct Interpreters {
+    maker: Maker,
     places: Semaphore,
     /// The interpreter with the session's variables. Held for the length of a run: the lock is the queue.
     current: Mutex<Option<Interpreter>>,
-    ready: Mutex<Ready>,
+    /// Waits to replace it, where one is kept waiting.
+    spare: Mutex<Option<Interpreter>>,
     warm: AtomicBool,
 }
 
-/// What is ready for the next interpreter.
-#[derive(Debug, Default)]
-struct Ready {
-    zygote: Option<Arc<Zygote>>,
-    spare: Option<Interpreter>,
+/// What to run.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    pub(super) language: Language,
+    pub(super) code: Arc<str>,
+    pub(super) timeout: Duration,
 }
 
-impl Python {
-    /// Interpreters from `binary`, or from where Python usually is, driven by the program `driver`. Code starts in
-    /// `home`.
-    pub fn new(jobs: Jobs, binary: Option<PathBuf>, driver: PathBuf, home: String) -> Self {
+impl Interpreters {
+    pub(super) fn new(maker: Maker) -> Self {
         Self {
-            jobs,
-            binary: binary.or_else(default_python),
-            driver: driver.display().to_string(),
-            home,
+            maker,
             places: Semaphore::new(RUNS_MAX),
             current: Mutex::new(None),
-            ready: Mutex::new(Ready::default()),
+            spare: Mutex::new(None),
             warm: AtomicBool::new(false),
         }
     }
 
-    /// Makes the first interpreter ready. Without Python there is nothing to wait for either.
-    pub async fn warm_up(&self) {
-        let mut ready = self.ready.lock().await;
-        match self.fill(&mut ready).await {
+    /// Makes the first interpreter ready. An image without the language has nothing to wait for.
+    pub(super) async fn warm_up(&self) {
+        let mut spare = self.spare.lock().await;
+        match self.fill(&mut spare).await {
             Ok(()) => {}
-            Err(error) if self.binary.is_none() => tracing::info!(%error, "no python in this session"),
-            Err(error) => tracing::warn!(%error, "no python in this session"),
+            Err(error @ RunError::Absent(_)) => tracing::info!(%error, "no warm interpreter"),
+            Err(error) => tracing::warn!(%error, "no warm interpreter"),
         }
         self.warm.store(true, Ordering::Release);
     }
 
-    /// Whether [`Python::warm_up`] is over.
-    pub fn is_warm(&self) -> bool {
+    /// Whether [`Interpreters::warm_up`] is over.
+    pub(super) fn is_warm(&self) -> bool {
         self.warm.load(Ordering::Acquire)
     }
 
-    /// Runs `code` when its turn has come.
-    pub async fn run(
+    /// Runs what `order` says when its turn has come.
+    pub(super) async fn run(
         self: &Arc<Self>,
-        code: String,
-        timeout: Duration,
+        order: Order,
         events: mpsc::Sender<Event>,
     ) -> Result<End, RunError> {
         let _place = self.places.try_acquire().map_err(|_| RunError::Busy(RUNS_MAX))?;
         let mut current = self.current.lock().await;
-        let code: Arc<str> = code.into();
         for _ in 0..INTERPRETERS_TRIED {
             let interpreter = match current.take().filter(Interpreter::is_alive) {
                 Some(interpreter) => interpreter,
                 None => self.take_ready().await?,
             };
-            let (start, ended, give_up) = order(Arc::clone(&code), events.clone());
+            let (start, ended, give_up) = start(&order, events.clone());
             if !interpreter.start(start).await {
                 continue;
             }
-            let Some(end) = self.attend(&interpreter, ended, timeout, &give_up).await else {
+            let Some(end) = self.attend(&interpreter, ended, order.timeout, &give_up).await else {
                 continue;
             };
             if interpreter.is_alive() {
@@ -109,9 +100,8 @@ impl Python {
             }
             return Ok(end);
         }
-        Err(RunError::Start(
-            "every interpreter was killed before it could begin".into(),
-        ))
+        let why = "every interpreter was killed before it could begin".into();
+        Err(RunError::Start(self.maker.kind(), why))
     }
 
     /// Watches over a run until it has ended, by itself or by force. `None` when it never began.
@@ -133,7 +123,7 @@ impl Python {
             End {
                 execution_count: None,
                 seconds: began.elapsed().as_secs_f64(),
-                error: Some(lost.failure()),
+                error: Some(lost.failure(self.maker.kind())),
             }
         };
         tokio::select! {
@@ -168,7 +158,7 @@ impl Python {
                     root: Some(interpreter.pid),
                     ..wire::End::default()
                 };
-                interpreter.zygote.end(below).await;
+                interpreter.keeper.end(below).await;
                 interpreter.signal(Signal::KILL);
                 give_up.cancel();
                 let _ = ended.await;
@@ -177,8 +167,9 @@ impl Python {
         };
         self.end_what_it_started(interpreter, began_ticks).await;
         let value = format!(
-            "the run timed out after {seconds} s; the python interpreter {fate}; its variables are lost, and the next \
-             run starts with a new interpreter"
+            "the run timed out after {seconds} s; the {} interpreter {fate}; its variables are lost, and the next run \
+             starts with a new interpreter",
+            self.maker.kind()
         );
         Some(End {
             execution_count: None,
@@ -189,16 +180,13 @@ impl Python {
 
     /// Kills processes that the run started, also those that left the interpreter's family.
     async fn end_what_it_started(&self, interpreter: &Interpreter, since_ticks: u64) {
-        let spare = self.ready.lock().await.spare.as_ref().map(|spare| spare.pid);
-        let keep = [interpreter.zygote.pid, interpreter.pid]
-            .into_iter()
-            .chain(spare)
-            .collect();
+        let spare = self.spare.lock().await.as_ref().map(|spare| spare.pid);
+        let keep = [Some(interpreter.pid), interpreter.keeper.pid(), spare];
         interpreter
-            .zygote
+            .keeper
             .end(wire::End {
                 root: None,
-                keep,
+                keep: keep.into_iter().flatten().collect(),
                 since_ticks: Some(since_ticks),
             })
             .await;
@@ -206,73 +194,48 @@ impl Python {
 
     /// The interpreter that waits, or a new one; another one will wait soon.
     async fn take_ready(self: &Arc<Self>) -> Result<Interpreter, RunError> {
-        let mut ready = self.ready.lock().await;
-        self.fill(&mut ready).await?;
-        let interpreter = ready.spare.take().ok_or(RunError::Lost)?;
-        drop(ready);
+        let mut spare = self.spare.lock().await;
+        self.fill(&mut spare).await?;
+        let interpreter = spare.take().ok_or(RunError::Lost)?;
+        drop(spare);
         self.prepare_next();
         Ok(interpreter)
     }
 
-    /// Makes an interpreter wait, beside whatever goes on.
+    /// Makes an interpreter wait, beside whatever goes on, where that costs little.
     fn prepare_next(self: &Arc<Self>) {
-        let python = Arc::clone(self);
+        if !self.maker.keeps_spare() {
+            return;
+        }
+        let interpreters = Arc::clone(self);
         tokio::spawn(async move {
-            let mut ready = python.ready.lock().await;
-            if let Err(error) = python.fill(&mut ready).await {
-                tracing::warn!(%error, "no python interpreter could be kept ready");
+            let mut spare = interpreters.spare.lock().await;
+            if let Err(error) = interpreters.fill(&mut spare).await {
+                tracing::warn!(%error, "no interpreter could be kept ready");
             }
         });
     }
 
     /// Sees to it that an interpreter waits.
-    async fn fill(&self, ready: &mut Ready) -> Result<(), RunError> {
-        if ready.spare.as_ref().is_some_and(Interpreter::is_alive) {
-            return Ok(());
+    async fn fill(&self, spare: &mut Option<Interpreter>) -> Result<(), RunError> {
+        if !spare.as_ref().is_some_and(Interpreter::is_alive) {
+            *spare = None;
+            *spare = Some(self.maker.make().await?);
         }
-        ready.spare = None;
-        if let Some(zygote) = ready.zygote.take().filter(|zygote| zygote.is_alive()) {
-            match zygote.fork().await {
-                Ok(spare) => {
-                    *ready = Ready {
-                        zygote: Some(zygote),
-                        spare: Some(spare),
-                    };
-                    return Ok(());
-                }
-                // The session may kill or stop it at any moment; a new one is worth one try.
-                Err(error) => tracing::warn!(%error, "the warm python process is of no use any more"),
-            }
-        }
-        let binary = self.binary.as_ref().ok_or_else(|| {
-            RunError::Start("no `python3` in this image; choose an image with Python".into())
-        })?;
-        let zygote = Zygote::start(
-            &self.jobs,
-            &binary.display().to_string(),
-            &self.driver,
-            &self.home,
-        )
-        .await?;
-        let zygote = Arc::new(zygote);
-        let spare = zygote.fork().await?;
-        *ready = Ready {
-            zygote: Some(zygote),
-            spare: Some(spare),
-        };
         Ok(())
     }
 }
 
-fn order(
-    code: Arc<str>,
+fn start(
+    order: &Order,
     events: mpsc::Sender<Event>,
 ) -> (Start, oneshot::Receiver<Outcome>, CancellationToken) {
     let (done, ended) = oneshot::channel();
     let give_up = CancellationToken::new();
     (
         Start {
-            code,
+            language: order.language,
+            code: Arc::clone(&order.code),
             events,
             give_up: give_up.clone(),
             done,
