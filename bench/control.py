@@ -84,6 +84,8 @@ def store_sessions(server, run_sql):
 def loads(server, only=None):
     """Requests per second at each number of connections, by what is asked: everything, or `only` that."""
     session = server.create()
+    # The session's first seconds belong to its interpreter, which warms up; loads would measure that as well.
+    server.python(session, "1")
     id, base = session["sessionId"], f"http://{server.listen}"
     key = {"Authorization": f"Bearer {server.key}", "Content-Type": "application/json"}
     token = {"X-Access-Token": session["token"], "Content-Type": "application/json"}
