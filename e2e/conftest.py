@@ -36,6 +36,20 @@ def wait_until(page, expression, deadline_s=20):
         page.wait_for_timeout(20)
 
 
+def visit(page, url):
+    """Opens a page. Chromium breaks off what it loads when a network link of the machine appears or goes, which here is
+    another session's."""
+    from playwright.sync_api import Error
+
+    for _ in range(5):
+        try:
+            return page.goto(url)
+        except Error as error:
+            if "ERR_NETWORK_CHANGED" not in str(error):
+                raise
+    return page.goto(url)
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "expect_log(text): the server may log a WARN or ERROR with this text")
 

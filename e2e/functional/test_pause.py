@@ -5,7 +5,7 @@ import time
 import pytest
 import requests
 from agb import CreateSessionParams
-from conftest import IMAGE, LIVE, wait_until
+from conftest import IMAGE, LIVE, visit, wait_until
 
 # Notes the longest time between two rounds of a loop: what a process sees of a pause.
 LOOP = """
@@ -133,7 +133,7 @@ def test_nobody_uses_it_and_it_is_paused_if_the_server_says_so(new_server):
 
 
 def test_the_live_view_says_so_and_resumes(session, api, page):
-    page.goto(session.info().data["resource_url"])
+    visit(page, session.info().data["resource_url"])
     wait_until(page, LIVE)
     pause(api, session)
     wait_until(page, "window.__berth.state === 'paused'")

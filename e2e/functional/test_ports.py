@@ -13,7 +13,7 @@ import pytest
 import requests
 import websockets.sync.client
 from agb import CreateSessionParams
-from conftest import IMAGE
+from conftest import IMAGE, visit
 
 PORT_SERVER = pathlib.Path(__file__).parent.parent / "port_server.py"
 MIB = 1 << 20
@@ -412,7 +412,7 @@ def test_what_moves_counts_as_use_and_what_is_only_open_does_not(new_session):
 
 def test_a_page_finds_its_files_and_its_socket(url, page):
     for at in ("", "nested/"):
-        page.goto(url + at)
+        visit(page, url + at)
         page.wait_for_function("document.getElementById('said').textContent !== 'waiting'")
         assert page.text_content("#said") == f"GET /{at}echo"
         assert page.evaluate("getComputedStyle(document.getElementById('said')).color") == "rgb(1, 2, 3)"
@@ -446,7 +446,7 @@ def test_links_can_have_host_names_of_their_own(new_server, page):
     assert get("/healthz", f"x.links.localhost:{port}").json()["code"] == "LinkNotFound"
     assert get("/healthz", own.listen).json()["status"] == "ok"
 
-    page.goto(url)
+    visit(page, url)
     page.wait_for_function("document.getElementById('said').textContent !== 'waiting'")
     assert page.text_content("#said") == "GET /echo"
     assert own.agb().delete(session).success

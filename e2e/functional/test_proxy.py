@@ -13,7 +13,7 @@ import websockets.sync.client
 from agb import AGB, CreateSessionParams
 from agb.config import Config
 from berth import free_port
-from conftest import IMAGE
+from conftest import IMAGE, visit
 
 LIVE = "Boolean(window.__berth) && window.__berth.state === 'live' && window.__berth.framesPainted > 0"
 
@@ -130,7 +130,7 @@ def test_the_live_view_opens_through_a_proxy(proxied, agb, browser):
 
     context = browser.new_context(ignore_https_errors=True)
     page = context.new_page()
-    page.goto(url)
+    visit(page, url)
     deadline = time.monotonic() + 60
     while not page.evaluate(LIVE):
         assert time.monotonic() < deadline, page.evaluate("JSON.stringify(window.__berth)")

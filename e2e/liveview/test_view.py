@@ -4,11 +4,11 @@ import time
 
 import pytest
 import requests
-from conftest import IMAGE, LIVE, wait_until
+from conftest import IMAGE, LIVE, visit, wait_until
 
 def open_view(page, session):
     url = session.info().data["resource_url"]
-    page.goto(url)
+    visit(page, url)
     wait_until(page, LIVE)
     return url
 

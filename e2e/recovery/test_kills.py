@@ -9,7 +9,7 @@ import time
 import pytest
 import requests
 import websockets.sync.client
-from conftest import IMAGE, LIVE, wait_until
+from conftest import IMAGE, LIVE, visit, wait_until
 
 KILLS = 50
 WORKERS = 3
@@ -90,7 +90,7 @@ class Witness:
         self.session.code.run("lives = 0", "python")
         self.lives, self.beat = 0, 0
         self.url = self.session.info().data["resource_url"]
-        page.goto(self.url)
+        visit(page, self.url)
         wait_until(page, LIVE)
         code = "import time\nfor beat in range(10**6):\n    open('/tmp/beat', 'w').write(str(beat))\n    time.sleep(0.02)"
         headers = {"X-Access-Token": self.streaming.token}

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 import requests
 from agb import CreateSessionParams
-from conftest import IMAGE, LIVE, wait_until
+from conftest import IMAGE, LIVE, visit, wait_until
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_sessions_of_the_release_before_go_on(new_server, previous_guest, page):
     chunks = []
     assert session.code.run("print(kept)", "python", stream_beta=True, on_stdout=chunks.append).success
     assert "".join(chunks) == "41\n"
-    page.goto(session.info().data["resource_url"])
+    visit(page, session.info().data["resource_url"])
     wait_until(page, LIVE)
 
     # What its guest does not know yet is refused with what helps, and harms nothing.

@@ -9,7 +9,7 @@ import pytest
 import requests
 import websockets.sync.client
 from agb import CreateSessionParams
-from conftest import IMAGE, LIVE, wait_until
+from conftest import IMAGE, LIVE, visit, wait_until
 
 
 def revoke(server, name):
@@ -92,7 +92,7 @@ def test_revoking_a_key_shuts_out_its_holders_at_once(server, page):
     name = "revoked"
     key = server.new_key(name)
     session = server.agb(key).create(CreateSessionParams(image_id=IMAGE)).session
-    page.goto(session.info().data["resource_url"])
+    visit(page, session.info().data["resource_url"])
     wait_until(page, LIVE)
     headers = {"X-Access-Token": session.token}
     with websockets.sync.client.connect(session.ws_url, additional_headers=headers) as stream:

@@ -13,6 +13,7 @@ const inspector = require("node:inspector");
 const Module = require("node:module");
 const net = require("node:net");
 const path = require("node:path");
+const stream = require("node:stream");
 const url = require("node:url");
 const util = require("node:util");
 const vm = require("node:vm");
@@ -29,8 +30,41 @@ const ERROR_CHARS_MAX = 64 << 10;
 /** What a value may define to be shown as more than text; other JavaScript notebooks know it by the same name. */
 const DISPLAY = Symbol.for("Jupyter.display");
 
+/** An output whose every write is done when it returns. Node's own falls behind a pipe that is read slowly. */
+class Direct extends stream.Writable {
+  constructor(fd) {
+    super({ decodeStrings: true });
+    this.fd = fd;
+  }
+
+  _write(chunk, _encoding, done) {
+    for (let sent = 0; sent < chunk.length; ) {
+      try {
+        sent += fs.writeSync(this.fd, chunk, sent);
+      } catch (error) {
+        // A program that was started with this output may have made it one that does not wait.
+        if (error.code !== "EAGAIN") return done(error);
+        pause();
+      }
+    }
+    done();
+  }
+}
+
+for (const [name, fd] of [["stdout", 1], ["stderr", 2]]) {
+  const output = new Direct(fd);
+  Object.defineProperty(process, name, { get: () => output, configurable: true, enumerable: true });
+}
+
 const setImmediateKept = setImmediate;
 const writeError = process.stderr.write.bind(process.stderr);
+
+const sleeper = new Int32Array(new SharedArrayBuffer(4));
+
+/** Waits a moment while nothing else runs. */
+function pause() {
+  Atomics.wait(sleeper, 0, 0, 0.2);
+}
 
 /** The two pipes to the guest. Reopened by name, so that programs which user code starts do not inherit them. */
 class Channel {
@@ -58,7 +92,6 @@ class Channel {
 
   /** Waits for the answer to a result while nothing else runs, so that what is printed next comes after it. */
   waitForShown(number) {
-    const sleeper = new Int32Array(new SharedArrayBuffer(4));
     const bytes = Buffer.alloc(4096);
     for (;;) {
       for (let frame = this.#next(); frame !== undefined; frame = this.#next()) {
@@ -70,7 +103,7 @@ class Channel {
         this.#received = Buffer.concat([this.#received, bytes.subarray(0, got)]);
       } catch (error) {
         if (error.code !== "EAGAIN") throw error;
-        Atomics.wait(sleeper, 0, 0, 0.2);
+        pause();
       }
     }
   }

@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
 }
 
 /// The line for the session's shell.
-fn line(words: &[String]) -> Result<String, Failure> {
+pub(crate) fn line(words: &[String]) -> Result<String, Failure> {
     match words {
         [line] => Ok(line.clone()),
         words => shlex::try_join(words.iter().map(String::as_str))

@@ -15,6 +15,7 @@ mod run;
 mod serve;
 mod session;
 mod settings;
+mod shell;
 mod show;
 mod stop;
 mod telemetry;
@@ -49,6 +50,8 @@ enum Command {
     Session(session::Args),
     #[command(after_help = remote::EXIT_CODES_OF_A_COMMAND)]
     Exec(exec::Args),
+    #[command(after_help = remote::EXIT_CODES_OF_A_COMMAND)]
+    Shell(shell::Args),
     #[command(after_help = remote::EXIT_CODES)]
     Run(run::Args),
     #[command(after_help = remote::EXIT_CODES)]
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(args),
         Command::Session(args) => session::run(&args),
         Command::Exec(args) => exec::run(&args),
+        Command::Shell(args) => shell::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Logs(args) => logs::run(&args),
         Command::Completions(args) => completions::run(&args, Cli::command()),

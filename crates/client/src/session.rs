@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use berth_agb_api::responses::{self, LabelText, Link, Resource, Status, ToolRef};
 use serde::de::DeserializeOwned;
+use tokio::time::sleep;
+use tokio_tungstenite::tungstenite;
 
 use crate::agb::{labels_text, session_ref};
 use crate::http::Call;
@@ -16,6 +18,9 @@ const END_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Between two questions whether it is over.
 const END_PAUSE: Duration = Duration::from_secs(1);
+
+/// A session's end may show on a socket a little before it is written down.
+const REASON_PAUSE: Duration = Duration::from_millis(500);
 
 /// One session. Cloning is cheap; dropping it does not end the session.
 ///
@@ -252,6 +257,25 @@ impl Session {
     pub(crate) fn tool_server(&self, tool: &str) -> Option<&str> {
         let known = self.tools.iter().find(|known| known.name == tool)?;
         Some(known.server.as_str())
+    }
+
+    /// Why one of its WebSockets broke: the session's end, if it is over.
+    pub(crate) async fn broken(&self, error: tungstenite::Error) -> Error {
+        if let tungstenite::Error::Capacity(error) = error {
+            return Error::Protocol(format!("a message on a WebSocket: {error}"));
+        }
+        for pause in [Some(REASON_PAUSE), None] {
+            if let Err(ended @ Error::SessionEnded { .. }) = self.get_status().await {
+                return ended;
+            }
+            if let Some(pause) = pause {
+                sleep(pause).await;
+            }
+        }
+        Error::Disconnected {
+            endpoint: self.agb.http.endpoint(),
+            source: error.into(),
+        }
     }
 
     /// A question that names the session in its body.

@@ -9,7 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use reqwest::Upgraded;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -28,9 +28,6 @@ const PING_PAUSE: Duration = Duration::from_secs(20);
 
 /// So many in a row without any answer, and the server counts as gone.
 const PINGS_MAX: u32 = 3;
-
-/// A session's end may show on its socket a little before it is written down.
-const REASON_PAUSE: Duration = Duration::from_millis(500);
 
 /// What happens in a run, as it happens.
 #[derive(Debug, Clone, PartialEq)]
@@ -157,7 +154,7 @@ impl RunStream {
         };
         match stream.socket.send(Message::text(request.to_string())).await {
             Ok(()) => Ok(stream),
-            Err(error) => Err(stream.broken(error).await),
+            Err(error) => Err(stream.session.broken(error).await),
         }
     }
 
@@ -260,10 +257,10 @@ impl RunStream {
                     self.unanswered += 1;
                     if self.unanswered > PINGS_MAX {
                         let silence = tungstenite::Error::Io(std::io::ErrorKind::TimedOut.into());
-                        return Err(self.broken(silence).await);
+                        return Err(self.session.broken(silence).await);
                     }
                     if let Err(error) = self.socket.send(Message::Ping(bytes::Bytes::new())).await {
-                        return Err(self.broken(error).await);
+                        return Err(self.session.broken(error).await);
                     }
                     continue;
                 }
@@ -272,30 +269,11 @@ impl RunStream {
             match heard {
                 Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),
                 Some(Ok(Message::Close(_))) | None => {
-                    return Err(self.broken(tungstenite::Error::ConnectionClosed).await);
+                    return Err(self.session.broken(tungstenite::Error::ConnectionClosed).await);
                 }
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(self.broken(error).await),
+                Some(Err(error)) => return Err(self.session.broken(error).await),
             }
-        }
-    }
-
-    /// Why the socket broke: the session's end, if it is over.
-    async fn broken(&self, error: tungstenite::Error) -> Error {
-        if let tungstenite::Error::Capacity(error) = error {
-            return Error::Protocol(format!("a message of the stream: {error}"));
-        }
-        for pause in [Some(REASON_PAUSE), None] {
-            if let Err(ended @ Error::SessionEnded { .. }) = self.session.get_status().await {
-                return ended;
-            }
-            if let Some(pause) = pause {
-                sleep(pause).await;
-            }
-        }
-        Error::Disconnected {
-            endpoint: self.session.agb.http.endpoint(),
-            source: error.into(),
         }
     }
 }

@@ -10,6 +10,7 @@
 //! | `GET /v1/activity` | [`Activity`]: how long ago the session was last used |
 //! | `POST /v1/tools/{name}` | body: the tool's arguments, a JSON object; answer: [`ToolResult`], always 200 for a known tool; [`TOOL_FAILED`] when it is an error |
 //! | `GET /v1/stream` | WebSocket: code runs with live output, in the protocol of the session's `ws_url` |
+//! | `GET /v1/processes/{id}?position=N` | WebSocket: a process that `start_process` started, with what it wrote from that position on |
 //! | `GET /v1/view` | WebSocket: the live view, in the frame format of `berth-screen` |
 //! | `GET /v1/ports/{port}` | with `Upgrade: tcp`: a connection to that port of the session; 502 when nothing listens there |
 //!
@@ -43,6 +44,8 @@ pub const STREAM: &str = "/v1/stream";
 pub const VIEW: &str = "/v1/view";
 /// Prefix of the port routes; the port's number follows. A guest that answers 404 here is older than ports.
 pub const PORTS: &str = "/v1/ports/";
+/// Prefix of the process routes; the process's id follows. A guest that answers 404 with no text is older than them.
+pub const PROCESSES: &str = "/v1/processes/";
 /// What a port connection is upgraded to: raw bytes both ways, each direction with its own end.
 pub const PORT_UPGRADE: &str = "tcp";
 

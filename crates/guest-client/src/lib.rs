@@ -52,6 +52,9 @@ pub enum GuestError {
         /// In the guest's words.
         reason: String,
     },
+    /// What was asked for is not in the session, in the guest's words.
+    #[error("{0}")]
+    Missing(String),
     /// The guest is older than what was asked of it.
     #[error(
         "this session was made by an older version of the server, which had no {0}; create a new session"
@@ -148,8 +151,10 @@ impl Guest {
     pub async fn open_tunnel(&self, path: &str, headers: HeaderMap) -> Result<Tunnel, GuestError> {
         within(OWN_ANSWER_TIMEOUT, self.upgrade(path, headers))
             .await?
-            .map_err(|Refusal { status, text }| {
-                GuestError::Unexpected(format!("{status} to a WebSocket: {text}"))
+            .map_err(|Refusal { status, text }| match status {
+                StatusCode::NOT_FOUND if text.is_empty() => GuestError::Outdated("processes"),
+                StatusCode::NOT_FOUND => GuestError::Missing(text),
+                _ => GuestError::Unexpected(format!("{status} to a WebSocket: {text}")),
             })
     }
 

@@ -39,6 +39,45 @@ pub enum FileError {
     /// Something is there already, and the caller asked for a new file.
     #[error("`{0}` exists already; use `mode` `overwrite` or `append` to change it")]
     Exists(String),
+    /// Something is where a file should go that was to be moved.
+    #[error("`{0}` exists already; move it away or choose another destination")]
+    Occupied(String),
+    /// A file does not hold the text that was to be replaced.
+    #[error("`{path}` does not hold this text, and was not changed: {text:?}")]
+    TextNotFound {
+        /// The path.
+        path: String,
+        /// How the text begins.
+        text: String,
+    },
+    /// Files before it filled the answer.
+    #[error(
+        "`{path}` was not read: the files before it fill the answer ({allowed} bytes); read it by itself"
+    )]
+    NoRoom {
+        /// The path.
+        path: String,
+        /// Bytes of all files together.
+        allowed: u64,
+    },
+    /// More directories than one watch may have, here or for all watches of the session.
+    #[error("`{path}` has too many directories to be watched (at most {allowed}); watch a smaller part")]
+    TooManyFolders {
+        /// The path.
+        path: String,
+        /// Directories that are allowed.
+        allowed: usize,
+    },
+    /// More changes than are kept.
+    #[error(
+        "more than {allowed} changes below `{path}` since the last call: some are missing; watching goes on"
+    )]
+    ChangesLost {
+        /// The path.
+        path: String,
+        /// Changes that are kept.
+        allowed: usize,
+    },
     /// Something else than what is needed.
     #[error("`{path}` is {kind}, not {wanted}")]
     Kind {

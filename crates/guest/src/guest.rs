@@ -14,10 +14,12 @@ use crate::desktop::Desktop;
 use crate::files::Files;
 use crate::job::Jobs;
 use crate::metrics::Meter;
+use crate::process::Processes;
 use crate::settings::Settings;
 use crate::tools::Unfinished;
 use crate::user::{User, UserError};
 use crate::view::Views;
+use crate::watch::Polled;
 
 /// The drivers of interpreters, part of this binary. Java's has to be compiled, so it is part of the images that have
 /// Java.
@@ -63,6 +65,10 @@ pub struct Guest {
     pub meter: Arc<Meter>,
     /// Half characters at the end of files.
     pub unfinished: Arc<Unfinished>,
+    /// Directories that clients watch by asking again and again.
+    pub polled: Arc<Polled>,
+    /// Programs that outlive the calls which started them.
+    pub processes: Arc<Processes>,
     /// The desktop.
     pub desktop: Arc<Desktop>,
     /// Live views of it.
@@ -115,6 +121,8 @@ impl Guest {
             code: Code::new(&jobs, settings.python, &drivers, &home),
             meter: Arc::default(),
             unfinished: Arc::default(),
+            polled: Arc::default(),
+            processes: Arc::default(),
             desktop: Arc::new(Desktop::new(
                 jobs.clone(),
                 settings.display,

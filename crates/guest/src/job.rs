@@ -272,6 +272,13 @@ pub(crate) fn output_pipe() -> std::io::Result<(pipe::Receiver, OwnedFd)> {
     Ok((pipe::Receiver::from_owned_fd_unchecked(read)?, write))
 }
 
+/// A pipe for input: the guest's end does not block, the program's end does.
+pub(crate) fn input_pipe() -> std::io::Result<(OwnedFd, pipe::Sender)> {
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&write, true)?;
+    Ok((read, pipe::Sender::from_owned_fd_unchecked(write)?))
+}
+
 /// Speaks to a supervisor as long as it lives, which is as long as anything of the job does.
 async fn keep(mut frames: Frames, state: watch::Sender<State>, mut orders: mpsc::Receiver<Order>) {
     let mut waiting: std::collections::VecDeque<oneshot::Sender<()>> = std::collections::VecDeque::new();

@@ -8,7 +8,7 @@ use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use berth_guest_api as api;
@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::guest::{Guest, GuestError};
 use crate::settings::{Settings, SettingsError};
-use crate::{ports, stream, tools, view};
+use crate::{ports, process, stream, tools, view};
 
 /// Largest body of a tool call.
 const BODY_BYTES_MAX: usize = 64 << 20;
@@ -90,6 +90,7 @@ fn routes(guest: Guest) -> Router {
         .route(api::STREAM, get(open_stream))
         .route(api::VIEW, get(open_view))
         .route(&format!("{}{{port}}", api::PORTS), get(ports::open))
+        .route(&format!("{}{{id}}", api::PROCESSES), get(open_process))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(guest)
 }
@@ -137,4 +138,25 @@ async fn open_view(State(guest): State<Guest>, upgrade: WebSocketUpgrade) -> Res
         .max_message_size(view::RECEIVED_BYTES_MAX)
         .max_frame_size(view::RECEIVED_BYTES_MAX)
         .on_upgrade(|socket| view::serve(socket, guest))
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct From {
+    position: Option<u64>,
+}
+
+async fn open_process(
+    State(guest): State<Guest>,
+    Path(id): Path<String>,
+    Query(from): Query<From>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    guest.clock.touch();
+    match guest.processes.get(&id) {
+        Err(error) => (StatusCode::NOT_FOUND, error.to_string()).into_response(),
+        Ok(process) => upgrade
+            .max_message_size(process::socket::RECEIVED_BYTES_MAX)
+            .max_frame_size(process::socket::RECEIVED_BYTES_MAX)
+            .on_upgrade(move |socket| process::socket::serve(socket, process, from.position, guest.clock)),
+    }
 }

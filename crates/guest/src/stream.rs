@@ -1,12 +1,13 @@
 //! The live stream of code runs: a WebSocket that carries output while the code still runs.
 //!
 //! A client sends an envelope with `method` `run_code`; it gets events (`stdout`, `stderr`, `result`, `error`) as
-//! they happen and one `end`. Several runs may be under way on one socket, told apart by their `invocationId`.
+//! they happen and one `end`. Several runs may be under way on one socket, told apart by their `invocationId`. In the
+//! same form `watch_directory` tells of changes below a directory, until `stop` comes with the same id.
 //!
 //! Two tasks share a socket: one reads and never waits for code, so pings are answered at once; one writes. A client
 //! that goes away does not stop its runs: they end by themselves or by their timeout.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::ws::{Message, WebSocket};
@@ -15,12 +16,18 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::code::{EVENTS_MAX, End, Event, Failure, Request, Shown, TIMEOUT_S};
+use crate::files::{self, FileError};
 use crate::guest::Guest;
 use crate::tools::text::Text;
+use crate::watch::Watch;
 
-/// Runs that one socket may have under way.
+/// Changes in one message; a message of long paths stays below [`MESSAGE_BYTES_MAX`].
+const CHANGES_MAX: usize = 30;
+
+/// Runs and watches that one socket may have under way.
 const RUNS_MAX: usize = 32;
 
 /// Messages that may wait for a slow client; then the code's own output waits.
@@ -63,7 +70,39 @@ struct Params {
     timeout_s: Option<u64>,
 }
 
-type Ids = Arc<Mutex<HashSet<String>>>;
+#[derive(Deserialize)]
+struct WatchParams {
+    path: Text,
+}
+
+/// What a client may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Method {
+    RunCode,
+    WatchDirectory,
+}
+
+impl Method {
+    const ALLOWED: &str = "`run_code`, `watch_directory`";
+
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "run_code" => Some(Self::RunCode),
+            "watch_directory" => Some(Self::WatchDirectory),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::RunCode => "run_code",
+            Self::WatchDirectory => "watch_directory",
+        }
+    }
+}
+
+/// What is under way on one socket, by id, and the way to stop it.
+type Ids = Arc<Mutex<HashMap<String, CancellationToken>>>;
 
 /// Serves one socket until the client goes.
 pub async fn serve(socket: WebSocket, guest: Guest) {
@@ -86,8 +125,12 @@ pub async fn serve(socket: WebSocket, guest: Guest) {
             Message::Binary(_) | Message::Ping(_) | Message::Pong(_) => {}
         }
     }
-    // The writer is stopped, not drained: nobody is there. Runs notice by their failing sends.
+    // The writer is stopped, not drained: nobody is there. Runs notice by their failing sends; a watch waits for changes
+    // and may have none to send.
     writer.abort();
+    for stop in ids.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        stop.cancel();
+    }
 }
 
 fn receive(text: &str, guest: &Guest, messages: &mpsc::Sender<Message>, ids: &Ids) {
@@ -109,6 +152,7 @@ fn receive(text: &str, guest: &Guest, messages: &mpsc::Sender<Message>, ids: &Id
         source: envelope
             .target
             .map_or_else(|| "wuying_codespace".into(), |target| target.0),
+        method: Method::RunCode,
         sequence: 0,
         messages: messages.clone(),
     };
@@ -120,16 +164,21 @@ fn receive(text: &str, guest: &Guest, messages: &mpsc::Sender<Message>, ids: &Id
         refuse(speaker, "data.method", "missing");
         return;
     };
-    if method.0 != "run_code" {
-        refuse(speaker, "data.method", &format!("`{}`", shortened(&method.0)));
-        return;
-    }
-    {
+    let stop = CancellationToken::new();
+    let method = {
         let mut ids = ids.lock().unwrap_or_else(PoisonError::into_inner);
-        // A second message with the id of a running stream is a write to that stream; no run reads any.
-        if ids.contains(&id) {
+        // A second message with the id of something that is under way is a write to it; only `stop` means anything.
+        if let Some(stop) = ids.get(&id) {
+            if method.0 == "stop" {
+                stop.cancel();
+            }
             return;
         }
+        let Some(method) = Method::named(&method.0) else {
+            refuse(speaker, "data.method", &format!("`{}`", shortened(&method.0)));
+            return;
+        };
+        speaker.method = method;
         if ids.len() >= RUNS_MAX {
             let failure = Failure {
                 name: "TooManyRuns".into(),
@@ -139,31 +188,82 @@ fn receive(text: &str, guest: &Guest, messages: &mpsc::Sender<Message>, ids: &Id
             tokio::spawn(async move { speaker.fail(failure).await });
             return;
         }
-        ids.insert(id.clone());
-    }
-    let request = request(params);
+        ids.insert(id.clone(), stop.clone());
+        method
+    };
+    let params = params.map(ToOwned::to_owned);
     let (guest, ids) = (guest.clone(), Arc::clone(ids));
     tokio::spawn(async move {
-        let running = guest.clock.run();
-        match request {
-            Ok(request) => run(request, &guest, &mut speaker).await,
-            Err(failure) => speaker.fail(failure).await,
+        let done = match method {
+            Method::RunCode => run_code(params.as_deref(), &guest, &mut speaker).await,
+            Method::WatchDirectory => watch(params.as_deref(), &guest, &mut speaker, &stop).await,
+        };
+        if let Err(failure) = done {
+            speaker.fail(failure).await;
         }
-        drop(running);
         ids.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     });
 }
 
-fn request(params: Option<&RawValue>) -> Result<Request, Failure> {
-    let invalid = |value: String| Failure {
+/// A failure that is the fault of what the client sent.
+fn invalid(value: String) -> Failure {
+    Failure {
         name: "InvalidParameter".into(),
         value,
         traceback: String::new(),
+    }
+}
+
+fn parsed<'a, T: Deserialize<'a>>(params: Option<&'a RawValue>) -> Result<T, Failure> {
+    let mut parser = serde_json::Deserializer::from_str(params.map_or("{}", RawValue::get));
+    serde_path_to_error::deserialize(&mut parser).map_err(|error| invalid(format!("`data.params`: {error}")))
+}
+
+async fn run_code(params: Option<&RawValue>, guest: &Guest, speaker: &mut Speaker) -> Result<(), Failure> {
+    let _running = guest.clock.run();
+    let request = request(params)?;
+    run(request, guest, speaker).await;
+    Ok(())
+}
+
+/// Tells of changes below a directory until the client stops it, or the directory is gone.
+async fn watch(
+    params: Option<&RawValue>,
+    guest: &Guest,
+    speaker: &mut Speaker,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let params: WatchParams = parsed(params)?;
+    let failed = |error: FileError| Failure {
+        name: "WatchFailed".into(),
+        value: error.to_string(),
+        traceback: String::new(),
     };
-    let params = params.map_or("{}", RawValue::get);
-    let mut parser = serde_json::Deserializer::from_str(params);
-    let params: Params = serde_path_to_error::deserialize(&mut parser)
-        .map_err(|error| invalid(format!("`data.params`: {error}")))?;
+    let path = files::absolute(&params.path.0).map_err(|error| invalid(error.to_string()))?;
+    let watch = Watch::start(&guest.files, path).await.map_err(failed)?;
+    // From here on nothing is missed, which a client may have to know before it changes anything.
+    if !speaker.event("ready", "path", params.path.0.into()).await {
+        return Ok(());
+    }
+    loop {
+        tokio::select! {
+            () = watch.changed() => {}
+            () = stop.cancelled() => {
+                speaker.say(json!({ "phase": "end", "status": "finished" })).await;
+                return Ok(());
+            }
+        }
+        let changes = watch.take().await.map_err(failed)?;
+        for changes in changes.chunks(CHANGES_MAX) {
+            if !speaker.event("file_change", "changes", json!(changes)).await {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn request(params: Option<&RawValue>) -> Result<Request, Failure> {
+    let params: Params = parsed(params)?;
     Request::checked(
         params.code.0,
         &params.language.0,
@@ -176,7 +276,7 @@ fn request(params: Option<&RawValue>) -> Result<Request, Failure> {
 fn refuse(mut speaker: Speaker, field: &str, got: &str) {
     let error = json!({
         "code": "InvalidParameter",
-        "message": format!("`{field}` is {got}; allowed: `run_code`"),
+        "message": format!("`{field}` is {got}; allowed: {}", Method::ALLOWED),
     });
     tokio::spawn(async move {
         speaker.say(json!({ "phase": "error", "error": error })).await;
@@ -253,6 +353,7 @@ fn result(shown: &Shown) -> Value {
 struct Speaker {
     id: String,
     source: String,
+    method: Method,
     sequence: u64,
     messages: mpsc::Sender<Message>,
 }
@@ -261,7 +362,7 @@ impl Speaker {
     /// Sends `data` with the members that every message has. False when the client is gone.
     async fn say(&mut self, mut data: Value) -> bool {
         self.sequence += 1;
-        data["method"] = "run_code".into();
+        data["method"] = self.method.name().into();
         data["mode"] = "stream".into();
         data["seq"] = self.sequence.into();
         let message =

@@ -4,14 +4,25 @@
 //! even when its caller has gone.
 
 mod create_directory;
+mod delete_file;
+mod edit_file;
+mod get_file_change;
 mod get_file_info;
 mod get_metrics;
 mod list_directory;
+mod list_processes;
+mod move_file;
 mod read_file;
+mod read_multiple_files;
+mod read_process;
 mod run_code;
+mod search_files;
 mod shell;
+mod signal_process;
+mod start_process;
 pub mod text;
 mod write_file;
+mod write_process;
 
 use std::pin::Pin;
 
@@ -21,12 +32,14 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+pub use signal_process::signal_named;
 pub use write_file::Unfinished;
 
 use crate::code::RunError;
 use crate::files::FileError;
 use crate::guest::Guest;
 use crate::job::JobError;
+use crate::process::ProcessError;
 
 /// What a tool is called, and what it does.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +87,9 @@ pub enum ToolError {
     /// A program.
     #[error(transparent)]
     Job(#[from] JobError),
+    /// A process that was started before.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
     /// A run of code.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -94,7 +110,7 @@ pub struct Entry {
 }
 
 /// Every tool of this guest.
-pub static TABLE: [Entry; 8] = [
+pub static TABLE: [Entry; 19] = [
     entry::<shell::Shell>(),
     entry::<run_code::RunCode>(),
     entry::<read_file::ReadFile>(),
@@ -102,6 +118,17 @@ pub static TABLE: [Entry; 8] = [
     entry::<get_file_info::GetFileInfo>(),
     entry::<list_directory::ListDirectory>(),
     entry::<create_directory::CreateDirectory>(),
+    entry::<edit_file::EditFile>(),
+    entry::<move_file::MoveFile>(),
+    entry::<delete_file::DeleteFile>(),
+    entry::<search_files::SearchFiles>(),
+    entry::<read_multiple_files::ReadMultipleFiles>(),
+    entry::<get_file_change::GetFileChange>(),
+    entry::<start_process::StartProcess>(),
+    entry::<list_processes::ListProcesses>(),
+    entry::<read_process::ReadProcess>(),
+    entry::<write_process::WriteProcess>(),
+    entry::<signal_process::SignalProcess>(),
     entry::<get_metrics::GetMetrics>(),
 ];
 

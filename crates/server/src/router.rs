@@ -40,6 +40,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(tools::list))
         .routes(routes!(link::call))
         .routes(routes!(stream::open))
+        .routes(routes!(stream::open_process))
         // Port links
         .routes(routes!(port::link))
         .routes(routes!(port::link_by_other_name))

@@ -18,7 +18,7 @@ use super::language::Kind;
 use super::wire::{FRAME_BYTES_MAX, FromProgram};
 use crate::frames::Frames;
 use crate::job::wire::{End, Input};
-use crate::job::{Jobs, Output, output_pipe};
+use crate::job::{Jobs, Output, input_pipe, output_pipe};
 use crate::output::read_some;
 
 /// A cold disk and a busy machine included.
@@ -85,13 +85,6 @@ impl Program {
         let (pid, keeper) = (job.pid, Keeper::Supervisor(Arc::new(job)));
         Interpreter::new(kind, pid, frames, Output { stdout, stderr }, keeper).map_err(start)
     }
-}
-
-/// A pipe for input: the guest's end does not block, the program's end does.
-fn input_pipe() -> std::io::Result<(std::os::fd::OwnedFd, pipe::Sender)> {
-    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    rustix::io::ioctl_fionbio(&write, true)?;
-    Ok((read, pipe::Sender::from_owned_fd_unchecked(write)?))
 }
 
 /// The last line that a process wrote before it ended.

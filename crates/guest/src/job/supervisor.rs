@@ -173,14 +173,25 @@ fn start(launch: Launch, mut fds: Vec<OwnedFd>, null: &OwnedFd) -> Result<i32, S
         .args(arguments)
         .env_clear()
         .envs(launch.environment)
-        .process_group(0)
         .stdin(Stdio::null());
+    if launch.input != Input::Terminal {
+        command.process_group(0);
+    }
     // Kept open until the program has its own copies.
     let mut channel = Vec::new();
     match launch.input {
         Input::Nothing => {}
         Input::Stdin => {
             command.stdin(Stdio::from(fds.pop().ok_or("no standard input came along")?));
+        }
+        Input::Terminal => {
+            let terminal = fds.pop().ok_or("no terminal came along")?;
+            let again = || {
+                terminal
+                    .try_clone()
+                    .map_err(|error| format!("could not pass on its terminal: {error}"))
+            };
+            command.stdin(again()?).stdout(again()?).stderr(again()?);
         }
         Input::Channel => {
             for (name, fd) in [wire::REQUESTS, wire::REPLIES].into_iter().zip(fds) {
@@ -203,7 +214,7 @@ fn start(launch: Launch, mut fds: Vec<OwnedFd>, null: &OwnedFd) -> Result<i32, S
             })
             .join()
     });
-    drop(channel);
+    drop((channel, command));
     rustix::process::chdir("/").map_err(|error| format!("could not leave its directory: {error}"))?;
     // The write ends of the program's output belong to the program alone, or they would never be at their end.
     for replace in [

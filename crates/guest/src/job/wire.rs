@@ -38,6 +38,9 @@ pub enum Input {
     Nothing,
     /// The descriptor, as its standard input.
     Stdin,
+    /// The descriptor of a terminal, as its standard input, output and error. The program begins in no process group of
+    /// its own, so that it may begin a session.
+    Terminal,
     /// Two descriptors beside an empty standard input. [`REQUESTS`] and [`REPLIES`] tell it their numbers.
     Channel,
 }

@@ -17,7 +17,7 @@ use crate::files::{self, FileError};
 use crate::guest::Guest;
 
 /// Bytes that one call returns at most; the official clients ask for 51,200.
-const WINDOW_BYTES_MAX: u64 = 16 << 20;
+pub(super) const WINDOW_BYTES_MAX: u64 = 16 << 20;
 
 /// No UTF-8 character has more continuation bytes.
 const CONTINUATION_BYTES_MAX: u64 = 3;
@@ -79,7 +79,7 @@ impl Tool for ReadFile {
 }
 
 /// The window and up to `extra` bytes after it.
-fn read(path: &Path, offset: u64, length: u64, extra: u64) -> Result<Vec<u8>, FileError> {
+pub(super) fn read(path: &Path, offset: u64, length: u64, extra: u64) -> Result<Vec<u8>, FileError> {
     let mut file = files::open(path, std::fs::OpenOptions::new().read(true), "read")?;
     let failed = |error: std::io::Error| files::failed("read", path, error);
     let too_large = |bytes| FileError::TooLarge {

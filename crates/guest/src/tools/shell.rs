@@ -66,14 +66,13 @@ impl Tool for Shell {
 
     async fn run(args: Args, guest: Guest) -> Result<ToolResult, ToolError> {
         let timeout_ms = args.timeout_ms.unwrap_or(TIMEOUT_MS);
-        let command = checked(&args, timeout_ms)?;
+        let command = bash(&args.command.0)?;
+        if !(1..=TIMEOUT_MS_MAX).contains(&timeout_ms) {
+            let allowed = "1 to 86400000 (milliseconds)";
+            return Err(field("timeout_ms", timeout_ms.to_string(), allowed));
+        }
+        let variables = variables(args.envs)?;
         let directory = directory(args.cwd.as_ref(), &guest).await?;
-        let variables: Vec<_> = args
-            .envs
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(name, value)| (name, value.0))
-            .collect();
         let (job, output) = guest
             .jobs
             .start(command, &directory, &variables, Input::Nothing, Vec::new())
@@ -83,9 +82,12 @@ impl Tool for Shell {
     }
 }
 
-fn checked(args: &Args, timeout_ms: u64) -> Result<Vec<String>, ToolError> {
-    let field = |field, got: String, allowed| ToolError::Field { field, got, allowed };
-    let command = &args.command.0;
+fn field(field: &'static str, got: String, allowed: &'static str) -> ToolError {
+    ToolError::Field { field, got, allowed }
+}
+
+/// The program that runs `command`, if it is one that can be run.
+pub(super) fn bash(command: &str) -> Result<Vec<String>, ToolError> {
     if command.trim().is_empty() {
         return Err(field("command", "empty".into(), "a command line"));
     }
@@ -94,20 +96,21 @@ fn checked(args: &Args, timeout_ms: u64) -> Result<Vec<String>, ToolError> {
         return Err(field("command", format!("{} bytes long", command.len()), allowed));
     }
     if command.contains('\0') {
-        return Err(field(
-            "command",
-            "text with a NUL character".into(),
-            "text without one",
-        ));
+        let got = "text with a NUL character".into();
+        return Err(field("command", got, "text without one"));
     }
-    if !(1..=TIMEOUT_MS_MAX).contains(&timeout_ms) {
-        return Err(field(
-            "timeout_ms",
-            timeout_ms.to_string(),
-            "1 to 86400000 (milliseconds)",
-        ));
-    }
-    for (name, value) in args.envs.iter().flatten() {
+    let shell = if std::path::Path::new("/bin/bash").exists() {
+        "/bin/bash"
+    } else {
+        "/bin/sh"
+    };
+    Ok(vec![shell.into(), "-c".into(), command.to_owned()])
+}
+
+/// Variables that a process can have.
+pub(super) fn variables(envs: Option<BTreeMap<String, Text>>) -> Result<Vec<(String, String)>, ToolError> {
+    let envs = envs.unwrap_or_default().into_iter();
+    envs.map(|(name, Text(value))| {
         if name.is_empty() || name.contains(['=', '\0']) {
             let allowed = "names that are not empty and hold neither `=` nor NUL";
             return Err(field(
@@ -116,23 +119,17 @@ fn checked(args: &Args, timeout_ms: u64) -> Result<Vec<String>, ToolError> {
                 allowed,
             ));
         }
-        if value.0.contains('\0') {
-            return Err(field(
-                "envs",
-                format!("an object whose `{name}` holds a NUL"),
-                "text without NUL",
-            ));
+        if value.contains('\0') {
+            let got = format!("an object whose `{name}` holds a NUL");
+            return Err(field("envs", got, "text without NUL"));
         }
-    }
-    let shell = if std::path::Path::new("/bin/bash").exists() {
-        "/bin/bash"
-    } else {
-        "/bin/sh"
-    };
-    Ok(vec![shell.into(), "-c".into(), command.clone()])
+        Ok((name, value))
+    })
+    .collect()
 }
 
-async fn directory(wanted: Option<&Text>, guest: &Guest) -> Result<String, ToolError> {
+/// The working directory that a call wants, or where work starts.
+pub(super) async fn directory(wanted: Option<&Text>, guest: &Guest) -> Result<String, ToolError> {
     let Some(wanted) = wanted.filter(|wanted| !wanted.0.is_empty()) else {
         return Ok(guest.home());
     };

@@ -76,6 +76,12 @@ const WATCHED: &[Watched] = &[
         "token",
     ),
     watched(Some(Method::GET), "/ws/{session}", "stream.open", "token"),
+    watched(
+        Some(Method::GET),
+        "/ws/{session}/processes/{process}",
+        "process.open",
+        "token",
+    ),
     watched(Some(Method::GET), "/view/{ticket}/ws", "view.open", "ticket"),
     watched(Some(Method::GET), "/internet/getLink", "link.issue", "key"),
     watched(Some(Method::GET), "/mcp/getLink", "link.issue", "key"),
