@@ -220,3 +220,69 @@ def test_changes_are_pushed_over_the_websocket(shared, folder):
                                  data={"method": "watch_directory", "mode": "stream", "params": {"path": "/nowhere"}},
                                  on_event=lambda _id, data: told.put(data), on_end=None, on_error=None)
     assert missing.wait_end()["status"] == "failed"
+
+
+# Whole files over plain HTTP.
+
+
+@pytest.fixture
+def files(shared, api):
+    def ask(method, path, **options):
+        headers = {"X-Access-Token": shared.token} | options.pop("headers", {})
+        return api.request(method, f"{shared.link_url}/files", params={"path": path}, headers=headers, **options)
+
+    return ask
+
+
+def test_a_file_is_uploaded_and_downloaded_as_it_is(shared, folder, files):
+    content = bytes(range(256)) * 20_000
+    path = f"{folder}/new/a file é😀.bin"
+    assert files("PUT", path, data=content).status_code == 204
+    answer = files("GET", path)
+    assert answer.content == content and answer.headers["Content-Type"] == "application/octet-stream"
+    part = files("GET", path, headers={"Range": "bytes=1000-1999"})
+    assert part.status_code == 206 and part.content == content[1000:2000]
+    assert part.headers["Content-Range"] == f"bytes 1000-1999/{len(content)}"
+    assert files("GET", path, headers={"Range": "bytes=-5"}).content == content[-5:]
+    assert sh(shared, f"stat -c '%U %a' '{path}'") == "user 644\n"
+    sh(shared, f"chmod 750 '{path}'; ln -s '{path}' {folder}/link")
+    assert files("PUT", f"{folder}/link", data=b"").status_code == 204
+    assert sh(shared, f"stat -c '%a %s %F' '{path}' {folder}/link") == f"750 0 regular empty file\n777 {len(path.encode())} symbolic link\n"
+    assert files("GET", path).content == b""
+    assert files("GET", "/proc/version").text.startswith("Linux")
+
+
+def test_a_refused_transfer_says_why(shared, folder, files, api):
+    sh(shared, f"mkfifo {folder}/pipe; mkdir {folder}/d; printf 12345 > {folder}/small")
+    for method, path, wanted in [
+        ("GET", f"{folder}/none", "not found"), ("GET", folder, "directory"), ("GET", f"{folder}/pipe", "pipe"),
+        ("GET", "relative", "absolute"), ("PUT", f"{folder}/d", "directory"), ("PUT", f"{folder}/pipe", "pipe"),
+        ("PUT", "/etc/berth-test", "Permission denied"), ("GET", "/root/.bashrc", "Permission denied"),
+    ]:
+        answer = files(method, path, data=b"x" if method == "PUT" else None)
+        assert answer.status_code == 400 and wanted in answer.json()["message"], answer.text
+        assert path in answer.json()["message"]
+    assert "bytes=FIRST-LAST" in files("GET", f"{folder}/small", headers={"Range": "bytes=9-"}).json()["message"]
+    assert "`path`" in api.get(f"{shared.link_url}/files", headers={"X-Access-Token": shared.token}).json()["message"]
+    assert sh(shared, f"ls -A {folder}; ls /tmp /etc | grep berth-upload || true") == "d\npipe\nsmall\n"
+
+
+def test_an_upload_that_breaks_off_changes_nothing(shared, folder):
+    import http.client
+    import urllib.parse
+
+    path = f"{folder}/kept"
+    shared.file.write(path, "before")
+    url = urllib.parse.urlsplit(shared.link_url)
+    connection = http.client.HTTPConnection(url.netloc)
+    connection.putrequest("PUT", f"{url.path}/files?path={path}")
+    connection.putheader("X-Access-Token", shared.token)
+    connection.putheader("Content-Length", "9000000")
+    connection.endheaders()
+    connection.send(b"x" * 4_000_000)
+    connection.close()
+    deadline = time.monotonic() + 10
+    while sh(shared, f"ls -A {folder}") != "kept\n":
+        assert time.monotonic() < deadline, sh(shared, f"ls -A {folder}")
+        time.sleep(0.05)
+    assert shared.file.read(path).content == "before"

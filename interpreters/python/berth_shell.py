@@ -29,6 +29,8 @@ from IPython.core.history import HistoryManager
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
+import berth_charts
+
 #: Largest single representation that is sent; a bigger one is dropped with a note.
 VALUE_CHARS_MAX = 8 << 20
 
@@ -360,6 +362,7 @@ def create() -> BerthShell:
     shell = BerthShell.instance(
         config=config, displayhook_class=_Hook, display_pub_class=_Publisher
     )
+    berth_charts.add_to(shell.display_formatter)
     shell.display_formatter.active_types = shell.display_formatter.format_types
     shell.set_hook("show_in_pager", page.as_hook(page.display_page), 90)
     shell.loop_runner = _run_coroutine

@@ -11,6 +11,8 @@
 //! | `POST /v1/tools/{name}` | body: the tool's arguments, a JSON object; answer: [`ToolResult`], always 200 for a known tool; [`TOOL_FAILED`] when it is an error |
 //! | `GET /v1/stream` | WebSocket: code runs with live output, in the protocol of the session's `ws_url` |
 //! | `GET /v1/processes/{id}?position=N` | WebSocket: a process that `start_process` started, with what it wrote from that position on |
+//! | `GET /v1/files?path=P` | the bytes of a file, or of a `Range` of it; 400 with a reason |
+//! | `PUT /v1/files?path=P` | the body becomes the file; 204, or 400 with a reason |
 //! | `GET /v1/view` | WebSocket: the live view, in the frame format of `berth-screen` |
 //! | `GET /v1/ports/{port}` | with `Upgrade: tcp`: a connection to that port of the session; 502 when nothing listens there |
 //!
@@ -44,6 +46,8 @@ pub const STREAM: &str = "/v1/stream";
 pub const VIEW: &str = "/v1/view";
 /// Prefix of the port routes; the port's number follows. A guest that answers 404 here is older than ports.
 pub const PORTS: &str = "/v1/ports/";
+/// Whole files, as they are. A guest that answers 404 here is older than that.
+pub const FILES: &str = "/v1/files";
 /// Prefix of the process routes; the process's id follows. A guest that answers 404 with no text is older than them.
 pub const PROCESSES: &str = "/v1/processes/";
 /// What a port connection is upgraded to: raw bytes both ways, each direction with its own end.

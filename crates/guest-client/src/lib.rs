@@ -13,8 +13,9 @@ use berth_guest_api::{ACTIVITY, Activity, HELLO, Hello, PORT_UPGRADE, PORTS, TOO
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::UnixStream;
@@ -35,6 +36,9 @@ const OWN_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Open connections that wait for the next call. More calls than that at once open and close their own.
 const IDLE_CONNECTIONS_MAX: usize = 8;
 
+/// Bytes of a transfer that wait for a slow reader in each direction.
+const TRANSFER_BUFFER_BYTES: usize = 512 << 10;
+
 /// Why a guest gave no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum GuestError {
@@ -52,9 +56,9 @@ pub enum GuestError {
         /// In the guest's words.
         reason: String,
     },
-    /// What was asked for is not in the session, in the guest's words.
+    /// The guest refuses what was asked of it, in its words.
     #[error("{0}")]
-    Missing(String),
+    Refused(String),
     /// The guest is older than what was asked of it.
     #[error(
         "this session was made by an older version of the server, which had no {0}; create a new session"
@@ -153,7 +157,7 @@ impl Guest {
             .await?
             .map_err(|Refusal { status, text }| match status {
                 StatusCode::NOT_FOUND if text.is_empty() => GuestError::Outdated("processes"),
-                StatusCode::NOT_FOUND => GuestError::Missing(text),
+                StatusCode::NOT_FOUND => GuestError::Refused(text),
                 _ => GuestError::Unexpected(format!("{status} to a WebSocket: {text}")),
             })
     }
@@ -176,6 +180,35 @@ impl Guest {
         }
     }
 
+    /// Passes a request on to [`berth_guest_api::FILES`] and gives back what the guest answers, both as streams, on a connection of their
+    /// own. An answer is one of success; a refusal is an error.
+    pub async fn transfer<B>(&self, request: Request<B>) -> Result<Response<Incoming>, GuestError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let stream = UnixStream::connect(self.socket.as_path())
+            .await
+            .map_err(unreachable)?;
+        let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+            .max_buf_size(TRANSFER_BUFFER_BYTES)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(unreachable)?;
+        tokio::spawn(connection);
+        let response = sender.send_request(request).await.map_err(unreachable)?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let Refusal { text, .. } = refusal(response).await;
+        Err(match status {
+            StatusCode::NOT_FOUND => GuestError::Outdated("file transfers"),
+            _ if status.is_client_error() && !text.is_empty() => GuestError::Refused(text),
+            _ => GuestError::Unexpected(format!("{status} to a file transfer: {text}")),
+        })
+    }
+
     async fn upgrade(&self, path: &str, headers: HeaderMap) -> Result<Result<Tunnel, Refusal>, GuestError> {
         let stream = UnixStream::connect(self.socket.as_path())
             .await
@@ -188,13 +221,7 @@ impl Guest {
         request.headers_mut().extend(headers);
         let mut response = sender.send_request(request).await.map_err(unreachable)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let status = response.status();
-            let body = Limited::new(response.into_body(), OWN_ANSWER_BYTES_MAX)
-                .collect()
-                .await;
-            let text = body.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned());
-            let text: String = text.unwrap_or_default().chars().take(500).collect();
-            return Ok(Err(Refusal { status, text }));
+            return Ok(Err(refusal(response).await));
         }
         let upgraded = hyper::upgrade::on(&mut response).await.map_err(unreachable)?;
         Ok(Ok(Tunnel {
@@ -227,6 +254,17 @@ impl Guest {
             .map_err(GuestError::Unreachable)?;
         Ok((head, body.to_bytes()))
     }
+}
+
+/// A guest's refusal: not more of its text than a message should have.
+async fn refusal(response: Response<Incoming>) -> Refusal {
+    let status = response.status();
+    let body = Limited::new(response.into_body(), OWN_ANSWER_BYTES_MAX)
+        .collect()
+        .await;
+    let text = body.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned());
+    let text = text.unwrap_or_default().chars().take(500).collect();
+    Refusal { status, text }
 }
 
 fn request(method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, GuestError> {

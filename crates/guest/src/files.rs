@@ -256,7 +256,8 @@ fn refused(path: &Path, error: &io::Error) -> Option<FileError> {
     })
 }
 
-fn kind_of(kind: std::fs::FileType) -> Option<&'static str> {
+/// What `kind` is called, if it is no plain file.
+pub fn kind_of(kind: std::fs::FileType) -> Option<&'static str> {
     if kind.is_file() {
         None
     } else if kind.is_dir() {

@@ -23,7 +23,7 @@ use crate::watch::Polled;
 
 /// The drivers of interpreters, part of this binary. Java's has to be compiled, so it is part of the images that have
 /// Java.
-const DRIVERS: [(&str, &str); 6] = [
+const DRIVERS: [(&str, &str); 7] = [
     (
         "berth_driver.py",
         include_str!("../../../interpreters/python/berth_driver.py"),
@@ -31,6 +31,10 @@ const DRIVERS: [(&str, &str); 6] = [
     (
         "berth_shell.py",
         include_str!("../../../interpreters/python/berth_shell.py"),
+    ),
+    (
+        "berth_charts.py",
+        include_str!("../../../interpreters/python/berth_charts.py"),
     ),
     (
         "berth_wire.py",

@@ -31,6 +31,7 @@ pub mod serve;
 pub mod settings;
 pub mod stream;
 pub mod tools;
+pub mod transfer;
 pub mod user;
 pub mod view;
 pub mod watch;

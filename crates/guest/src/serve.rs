@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::guest::{Guest, GuestError};
 use crate::settings::{Settings, SettingsError};
-use crate::{ports, process, stream, tools, view};
+use crate::{ports, process, stream, tools, transfer, view};
 
 /// Largest body of a tool call.
 const BODY_BYTES_MAX: usize = 64 << 20;
@@ -92,6 +92,7 @@ fn routes(guest: Guest) -> Router {
         .route(&format!("{}{{port}}", api::PORTS), get(ports::open))
         .route(&format!("{}{{id}}", api::PROCESSES), get(open_process))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .route(api::FILES, get(transfer::download).put(transfer::upload))
         .with_state(guest)
 }
 

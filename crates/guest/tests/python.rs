@@ -455,3 +455,77 @@ async fn bad_arguments_are_refused() {
         .await;
     assert_eq!(main_text(&lone.json()), "1");
 }
+
+/// The chart that comes with the figure that `code` draws.
+async fn chart(guest: &TestGuest, code: &str) -> Value {
+    let answer = guest
+        .python(&format!("import matplotlib.pyplot as plt\n{code}"))
+        .await;
+    assert_eq!(error(&answer), "", "{answer}");
+    let figures = answer["result"].as_array().unwrap();
+    let figures: Vec<_> = figures
+        .iter()
+        .filter(|result| result.get("image/png").is_some())
+        .collect();
+    assert_eq!(figures.len(), 1, "{code}: {answer}");
+    figures[0].get("chart").cloned().unwrap_or(Value::Null)
+}
+
+#[tokio::test]
+async fn the_data_of_a_figure_come_along() {
+    let guest = TestGuest::with_python().await;
+    let line = chart(
+        &guest,
+        "plt.plot([1, 2], [3.5, float('nan')], label='a'); plt.plot(['x', 'y'], [1, 2])\n\
+         plt.title('T'); plt.xlabel('X'); plt.ylabel('Y'); plt.yscale('log'); plt.axhline(2); None",
+    )
+    .await;
+    assert_eq!(line["type"], "line");
+    assert_eq!(
+        (&line["title"], &line["x_label"], &line["y_scale"]),
+        (&json!("T"), &json!("X"), &json!("log"))
+    );
+    assert_eq!(
+        line["series"][0],
+        json!({ "label": "a", "points": [[1, 3.5], [2, null]] })
+    );
+    assert_eq!(line["series"][1]["points"], json!([["x", 1], ["y", 2]]));
+    let bar = chart(&guest, "plt.bar(['a', 'b'], [1, 2]); plt.show()").await;
+    assert_eq!(
+        bar["series"][0]["parts"],
+        json!([{ "label": "a", "value": 1 }, { "label": "b", "value": 2 }])
+    );
+    let histogram = chart(&guest, "plt.hist([1, 1, 2, 4], bins=3); None").await;
+    assert_eq!(
+        (&histogram["type"], &histogram["series"][0]["parts"][0]["value"]),
+        (&json!("histogram"), &json!(2.0))
+    );
+    let pie = chart(&guest, "plt.pie([1, 3], labels=['q', 'r']); None").await;
+    assert_eq!(pie["series"][0]["parts"][1]["label"], "r");
+    let scatter = chart(&guest, "plt.scatter([1, 2], [3, 4]); None").await;
+    assert_eq!(
+        (&scatter["type"], &scatter["series"][0]["points"]),
+        (&json!("scatter"), &json!([[1.0, 3.0], [2.0, 4.0]]))
+    );
+    let several = chart(
+        &guest,
+        "f, (a, b) = plt.subplots(1, 2); a.plot([1, 2]); b.imshow([[1, 2]]); None",
+    )
+    .await;
+    assert_eq!(
+        (&several["type"], &several["charts"][1]["type"]),
+        (&json!("several"), &json!("image"))
+    );
+    assert_eq!(
+        chart(&guest, "plt.text(0, 0, 'only words'); None").await,
+        Value::Null
+    );
+    let long = chart(&guest, "plt.plot(range(50_000)); None").await;
+    assert_eq!(
+        (
+            long["series"][0]["points"].as_array().unwrap().len(),
+            &long["cut"]
+        ),
+        (20_000, &json!(true))
+    );
+}

@@ -87,7 +87,7 @@ impl From<GuestError> for ApiError {
         let code = match &error {
             GuestError::TimedOut(_) => Code::SessionTimeout,
             GuestError::NotListening { .. } => Code::PortUnavailable,
-            GuestError::Missing(_) => Code::InvalidParameter,
+            GuestError::Refused(_) => Code::InvalidParameter,
             GuestError::Outdated(_) => Code::SessionOutdated,
             GuestError::Unreachable(_) | GuestError::Unexpected(_) => Code::Internal,
         };

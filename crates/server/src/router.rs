@@ -14,7 +14,7 @@ use crate::body::BODY_BYTES_MAX;
 use crate::error::ApiError;
 use crate::openapi;
 use crate::request::surround;
-use crate::routes::{health, labels, link, own, port, sessions, stream, tools, view};
+use crate::routes::{file, health, labels, link, own, port, sessions, stream, tools, view};
 
 /// All routes. Where each is and who may use it stands at its handler; [`openapi`] says how.
 pub(crate) fn routes() -> OpenApiRouter<App> {
@@ -41,6 +41,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(link::call))
         .routes(routes!(stream::open))
         .routes(routes!(stream::open_process))
+        .routes(routes!(file::read, file::write))
         // Port links
         .routes(routes!(port::link))
         .routes(routes!(port::link_by_other_name))

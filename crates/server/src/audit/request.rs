@@ -76,6 +76,8 @@ const WATCHED: &[Watched] = &[
         "token",
     ),
     watched(Some(Method::GET), "/ws/{session}", "stream.open", "token"),
+    watched(Some(Method::GET), "/link/{session}/files", "file.read", "token"),
+    watched(Some(Method::PUT), "/link/{session}/files", "file.write", "token"),
     watched(
         Some(Method::GET),
         "/ws/{session}/processes/{process}",

@@ -1,5 +1,6 @@
 //! Handlers: one file per noun of the API. How a handler describes its route: [`crate::openapi`].
 
+pub(crate) mod file;
 pub(crate) mod health;
 pub(crate) mod labels;
 pub(crate) mod link;
