@@ -23,6 +23,9 @@ OPEN = {
 # Need a key, and name nobody's session.
 OF_NO_SESSION = {
     "createSession": "makes a session of the caller's own",
+    "sendMcpMessage": "makes a session of the caller's own, or names one in a header; test_mcp.py tests that",
+    "endMcpSession": "names the session in a header; test_mcp.py tests that",
+    "openMcpStream": "makes a session of the caller's own",
     "listSessions": "lists the caller's own; test_api.py tests that",
     "listSessionSummaries": "lists the caller's own; test_detail.py tests that",
     "listTools": "images are the same for all keys",
@@ -62,7 +65,7 @@ class Route:
     def value(self, name, schema, given):
         if name in given:
             return given[name]
-        known = schema.get("example", schema.get("default"))
+        known = schema.get("example", next(iter(schema.get("examples", [])), schema.get("default")))
         assert known is not None, f"{self.name}: give `{name}` an example in the document, so that it can be attacked"
         return known
 
@@ -77,7 +80,7 @@ class Route:
                 else:
                     query[parameter["name"]] = value
         body = {name: self.value(name, schema, given) for name, schema in self.body.get("properties", {}).items()
-                if name in self.body.get("required", []) or name in given or "example" in schema}
+                if name in self.body.get("required", []) or name in given or {"example", "examples"} & set(schema)}
         if "101" in self.responses:
             headers = {**headers, **WEBSOCKET}
         return requests.request(self.method, server.endpoint + path, params=query, json=body if self.body else None,
@@ -114,7 +117,8 @@ def essence(answer, *secrets_in_it):
 
 def test_every_route_declares_who_may_use_it(routes):
     assert len(routes) > 20
-    strange = [route for route in routes if route.access not in ("apiKey", "sessionToken", "ticket", "portLink", "open")]
+    known = ("apiKey", "sessionToken", "apiKeyOrSessionToken", "ticket", "portLink", "mcpStream", "open")
+    strange = [route for route in routes if route.access not in known]
     assert strange == []
     assert {route.name for route in of(routes, "open")} == set(OPEN), "list open routes here, with the reason"
 
@@ -188,6 +192,48 @@ def test_a_session_token_opens_its_own_session_only(server, routes, session, new
         if "101" not in route.responses:
             answer = route.call(server, {"session": session.session_id}, {"X-Access-Token": session.token})
             assert answer.status_code == 200, (route, answer.text)
+
+
+def test_a_key_or_a_token_opens_its_own_sessions_only(server, routes, session, new_session):
+    other, stranger = new_session(), server.new_key("another-intruder")
+    unknown = session.session_id[:-8] + "aaaaaaaa"
+    # Neither a key nor a token of anything: the refusal is the same whether there is such a session or not.
+    wrong = {
+        "none": {}, "empty": {"X-Access-Token": ""}, "another session's": {"X-Access-Token": other.token},
+        "another session's, as bearer": bearer(other.token), "half a token": bearer(session.token[:-1]),
+        "not text": {"X-Access-Token": b"\xff\xfe"}, "the key in the token's place": {"X-Access-Token": server.key},
+        "a wrong key": bearer("bk_" + secrets.token_urlsafe(32)), "no scheme": {"Authorization": server.key},
+        "a key beside a wrong token": {**bearer(server.key), "X-Access-Token": other.token},
+    }
+    attacked = of(routes, "apiKeyOrSessionToken")
+    assert attacked
+    for route in attacked:
+        for what, headers in wrong.items():
+            told = [essence(route.call(server, {"session": id}, headers), id) for id in (session.session_id, unknown)]
+            assert told[0][0] == 401 and "InvalidApiKey" in told[0][2], (route, what, told)
+            assert told[0] == told[1], (route, what)
+        # A key of somebody else: as if there were no such session.
+        told = [essence(route.call(server, {"session": id}, bearer(stranger)), id) for id in (session.session_id, unknown)]
+        assert told[0][0] == 404 and told[0] == told[1], (route, told)
+        for headers in ({"X-Access-Token": session.token}, bearer(session.token), bearer(server.key)):
+            answer = route.call(server, {"session": session.session_id}, headers)
+            assert answer.status_code in (200, 204), (route, answer.text)
+
+
+def test_only_its_own_name_opens_a_stream_for_messages(server, routes, session):
+    with requests.get(server.endpoint + "/v2/sse", headers=bearer(server.key), stream=True, timeout=30) as events:
+        lines = events.iter_lines()
+        name = next(line for line in lines if line.startswith(b"data:")).decode().rsplit("/", 1)[-1]
+        wrong = [secrets.token_hex(32), name[:-1], name + "0", name.upper() + "A", session.session_id, session.token,
+                 server.key, "%00", "..%2f" + name, "x" * 5000]
+        attacked = of(routes, "mcpStream")
+        assert attacked
+        for route in attacked:
+            told = {essence(route.call(server, {"stream": bad}, bearer(server.key)), bad)[::2] for bad in wrong}
+            assert len(told) == 1 and told.pop()[0] == 404, (route, told)
+            assert route.call(server, {"stream": name}, {}).status_code == 202, route
+        # Its answer comes where the client listens, and nowhere else.
+        assert b'"id":1' in next(line for line in lines if line.startswith(b"data:"))
 
 
 def test_only_a_ticket_opens_what_a_ticket_opens(server, routes, session):

@@ -9,6 +9,8 @@ pub enum Code {
     InvalidApiKey,
     /// Unknown, foreign or ended session. Clients end their delete polling on it.
     SessionNotFound,
+    /// The same, on a route of MCP, whose clients begin anew on a 404.
+    McpSessionNotFound,
     /// Unknown `imageId`.
     ImageNotFound,
     /// A field is missing or not allowed; the message names it.
@@ -54,7 +56,7 @@ impl Code {
     pub fn as_str(self) -> &'static str {
         match self {
             Code::InvalidApiKey => "InvalidApiKey",
-            Code::SessionNotFound => "InvalidMcpSession.NotFound",
+            Code::SessionNotFound | Code::McpSessionNotFound => "InvalidMcpSession.NotFound",
             Code::ImageNotFound => "InvalidImage.NotFound",
             Code::InvalidParameter => "InvalidParameter",
             Code::MalformedBody => "MalformedBody",
@@ -82,7 +84,7 @@ impl Code {
         match self {
             Code::InvalidApiKey => 401,
             Code::SessionNotFound | Code::ImageNotFound | Code::InvalidParameter | Code::MalformedBody => 400,
-            Code::RouteNotFound | Code::LinkNotFound => 404,
+            Code::RouteNotFound | Code::LinkNotFound | Code::McpSessionNotFound => 404,
             Code::MethodNotAllowed => 405,
             Code::SessionPaused => 409,
             Code::SessionElsewhere => 421,

@@ -28,6 +28,10 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::settings::LogFormat;
 
+/// What is logged unless somebody chooses. `rmcp` tells each message at `info`, and a client that leaves at `error`; the server
+/// says itself what of that an operator should know.
+const DEFAULT_FILTER: &str = "info,sqlx=warn,rmcp=off";
+
 /// The variables that name a collector; the first one wins.
 const ENDPOINTS: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
@@ -63,8 +67,7 @@ impl Telemetry {
     /// Starts both. Log lines go to standard error; `BERTH_LOG` chooses them as `RUST_LOG` does elsewhere.
     pub(crate) fn start(format: LogFormat) -> Result<Self, TelemetryError> {
         let traces = collector_is_named().then(provider).transpose()?;
-        let chosen =
-            EnvFilter::try_from_env("BERTH_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
+        let chosen = EnvFilter::try_from_env("BERTH_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
         let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
         let log = match format {
             LogFormat::Text => log.with_ansi(false).boxed(),

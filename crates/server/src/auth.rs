@@ -1,8 +1,10 @@
 //! Who calls: an API key on the API, a token on a session's own routes.
 
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use berth_agb_api::Code;
-use berth_control::KeyRow;
+use berth_control::{ControlError, KeyRow, Session};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -51,17 +53,13 @@ impl FromRequestParts<App> for FormerCaller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let header = parts
-            .headers
-            .get(AUTHORIZATION)
-            .ok_or_else(|| refused("the API key is missing"))?;
-        let key = header
-            .to_str()
-            .ok()
-            .and_then(|text| text.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, key)| key.trim())
-            .ok_or_else(|| refused("the Authorization header is not `Bearer KEY`"))?;
+        let key = bearer(&parts.headers)?.ok_or_else(|| refused("the API key is missing"))?;
+        Self::with_key(app, key).await
+    }
+}
+
+impl FormerCaller {
+    async fn with_key(app: &App, key: &str) -> Result<Self, ApiError> {
         match app.control.authenticate(key).await? {
             Some(key) => {
                 audit::asked_by(&key);
@@ -70,6 +68,55 @@ impl FromRequestParts<App> for FormerCaller {
             None => Err(refused("the API key is unknown")),
         }
     }
+}
+
+/// What the request shows as `Authorization: Bearer`, if it has that header.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let Some(header) = headers.get(AUTHORIZATION) else {
+        return Ok(None);
+    };
+    header
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, shown)| Some(shown.trim()))
+        .ok_or_else(|| refused("the Authorization header is not `Bearer KEY`"))
+}
+
+/// The caller of a route that takes its API key in the query as well, for clients that can send nothing but a URL.
+pub(crate) async fn key_of(
+    app: &App,
+    headers: &HeaderMap,
+    in_query: Option<&str>,
+) -> Result<Caller, ApiError> {
+    let key = bearer(headers)?
+        .or(in_query)
+        .ok_or_else(|| refused("the API key is missing"))?;
+    FormerCaller::with_key(app, key).await?.valid()
+}
+
+/// The session, if the caller shows its token or the key that owns it. `Authorization: Bearer` takes either.
+pub(crate) async fn holder(app: &App, headers: &HeaderMap, id: &str) -> Result<Arc<Session>, ApiError> {
+    audit::names(id);
+    let session = match (headers.contains_key(ACCESS_TOKEN), bearer(headers)?) {
+        (false, Some(shown)) => match app.control.session_by_token(id, shown).await {
+            Err(ControlError::WrongToken { .. }) => {
+                let caller = FormerCaller::with_key(app, shown).await?.valid()?;
+                audit::note(|note| note.credential = Some("key"));
+                app.control.session(&caller.key.id, id).await
+            }
+            by_token => by_token,
+        },
+        (false, None) => {
+            return Err(refused(
+                "a credential is missing, and the session's token would do as well",
+            ));
+        }
+        (true, _) => app.control.session_by_token(id, token(headers)?).await,
+    }?;
+    audit::uses(&session);
+    Ok(session)
 }
 
 fn refused(why: &str) -> ApiError {

@@ -1,8 +1,8 @@
 //! The edge and the API, on axum: authenticates, limits, asks the control plane, proxies to the guest, serves the pages.
 //!
 //! In: HTTP and WebSocket requests with an API key, a session token, a live view ticket or a port link. Out: answers in the AGB
-//! protocol's envelope. A tool call is authenticated here and passed on to the session's guest as it stands; its answer
-//! goes into the envelope unread.
+//! protocol's envelope, or in MCP's ([`mcp`]). A tool call is authenticated here and passed on to the session's guest as it
+//! stands; its answer goes into the envelope unread, but for the pictures that MCP wants apart.
 //!
 //! Never: a path, an address or a length that a session chose. Errors of the layers below get their status and code in
 //! one place, [`error`].
@@ -16,6 +16,7 @@ mod body;
 mod edge;
 mod error;
 mod listen;
+mod mcp;
 mod metrics;
 mod openapi;
 mod pages;
@@ -50,6 +51,7 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) follow: Option<Follow>,
     pub(crate) tool_metrics: metrics::ToolMetrics,
+    pub(crate) mcp: Arc<mcp::Mcp>,
     /// Cancelled when the server stops: open tunnels end, clients connect again.
     pub(crate) stop: CancellationToken,
     /// Connections and tunnels that a stop waits for.

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::{debug, info, warn};
 
+use crate::mcp::Mcp;
 use crate::metrics::{ToolMetrics, UPKEEP_EVERY};
 use crate::request::Peer;
 use crate::router::{collapse_slashes, router};
@@ -88,6 +89,7 @@ pub async fn serve(listener: Listener, control: Arc<Control>, config: Config, st
     });
     let app = App {
         tool_metrics: ToolMetrics::new(control.session_tools()),
+        mcp: Arc::new(Mcp::new(control.session_tools())),
         control,
         metrics,
         follow: config.follow,

@@ -5,8 +5,9 @@
 //! a route, copy a neighbour's attribute, then:
 //!
 //! - `operation_id` is the route's own name, unique in the document;
-//! - `security` is one of `("apiKey" = [])`, `("sessionToken" = [])`, `("ticket" = [])` and `("portLink" = [])` (secrets in
-//!   the path, for which OpenAPI has no word: they become `x-access`) and `()` for a route that is open to all;
+//! - `security` is one of `("apiKey" = [])`, `("sessionToken" = [])`, both of them, `("ticket" = [])`, `("portLink" = [])` and
+//!   `("mcpStream" = [])` (secrets in the path, for which OpenAPI has no word: they become `x-access`) and `()` for a route
+//!   that is open to all;
 //! - `responses` ends with one of the sets of refusals that are declared here.
 //!
 //! `e2e/security/test_access.py` reads the document and tries to get in everywhere.
@@ -77,6 +78,11 @@ refusals! {
     /// Of a port with a link in its path.
     OfLinkedPort = InvalidParameter MalformedBody LinkNotFound LinkEnded SessionElsewhere SessionOutdated
         PortUnavailable DatabaseBusy Internal;
+    /// Of a message of MCP.
+    OfMcp = InvalidApiKey InvalidParameter MalformedBody BodyTooLarge McpSessionNotFound SessionElsewhere DatabaseBusy
+        Internal;
+    /// Of a message of MCP to an event stream.
+    OfMcpStream = InvalidParameter MalformedBody BodyTooLarge McpSessionNotFound;
     /// Of a file that may not be there.
     OfFile = InvalidParameter RouteNotFound;
 }
@@ -98,8 +104,9 @@ pub(crate) fn shared() -> OpenApi {
                 .description(Some(
                     "The AGB API and Berth's own routes. Every refusal has the same envelope, with a `code` for \
                      programs and a `message` that says what is allowed. `x-access` says who may use a route: the \
-                     holder of an API key (`apiKey`), of a session's token (`sessionToken`), of a secret in the path \
-                     (`ticket` of a live view, `portLink` of a port), or anybody (`open`).",
+                     holder of an API key (`apiKey`), of a session's token (`sessionToken`), of either \
+                     (`apiKeyOrSessionToken`), of a secret in the path (`ticket` of a live view, `portLink` of a port, \
+                     `mcpStream` of an MCP client), or anybody (`open`).",
                 ))
                 .version(env!("CARGO_PKG_VERSION"))
                 .build(),
@@ -159,7 +166,7 @@ fn complete(document: &mut Value) {
         for (method, operation) in &mut operations {
             let access = access(operation);
             // A secret in a path is nothing that OpenAPI has a scheme for.
-            if matches!(access, Some("ticket" | "portLink")) {
+            if matches!(access, Some("ticket" | "portLink" | "mcpStream")) {
                 operation["security"] = json!([{}]);
             }
             operation["x-access"] = json!(access);
@@ -176,13 +183,19 @@ fn complete(document: &mut Value) {
 
 /// The access class that an operation declares.
 fn access(operation: &Value) -> Option<&'static str> {
-    // Each is one way in; the first decides, and a way without a name is open.
-    let first = operation["security"].as_array()?.first()?.as_object()?;
-    match first.keys().next() {
-        None => Some("open"),
-        Some(name) => ["apiKey", "sessionToken", "ticket", "portLink"]
+    // Each is one way in; a way without a name is open, and a setting may close it.
+    let ways: Vec<_> = operation["security"]
+        .as_array()?
+        .iter()
+        .map(|way| way.as_object()?.keys().next().map(String::as_str))
+        .collect();
+    match ways[..] {
+        [None, ..] => Some("open"),
+        [Some("apiKey"), Some("sessionToken")] => Some("apiKeyOrSessionToken"),
+        [Some(name)] => ["apiKey", "sessionToken", "ticket", "portLink", "mcpStream"]
             .into_iter()
-            .find(|known| known == name),
+            .find(|known| *known == name),
+        _ => None,
     }
 }
 

@@ -19,7 +19,7 @@ use tracing::{Instrument, Span, debug, error, info, info_span};
 
 use crate::error::ApiError;
 use crate::metrics::count_request;
-use crate::{App, audit, pages};
+use crate::{App, audit, mcp, pages};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -132,7 +132,7 @@ pub(crate) async fn surround(State(app): State<App>, mut request: Request, next:
         if let Some(failure) = failure {
             response = match to_a_person {
                 true => page(&id, &failure),
-                false => body(&id, &failure),
+                false => body(&id, &failure, mcp::is_spoken_on(&route)),
             };
         }
         if let Ok(value) = HeaderValue::from_str(id.as_str()) {
@@ -166,13 +166,16 @@ fn page(id: &RequestId, failure: &ApiError) -> Response {
     (failure.status(), page).into_response()
 }
 
-fn body(id: &RequestId, failure: &ApiError) -> Response {
+fn body(id: &RequestId, failure: &ApiError, to_mcp: bool) -> Response {
     let message = message(id, failure);
-    (
-        failure.status(),
-        axum::Json(Failure::new(id.as_str(), failure.code, &message)),
-    )
-        .into_response()
+    let envelope = Failure::new(id.as_str(), failure.code, &message);
+    match to_mcp {
+        true => {
+            let both = mcp::with_json_rpc(envelope, failure.code, &message);
+            (failure.status(), axum::Json(both)).into_response()
+        }
+        false => (failure.status(), axum::Json(envelope)).into_response(),
+    }
 }
 
 fn message(id: &RequestId, failure: &ApiError) -> String {

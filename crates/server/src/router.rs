@@ -14,7 +14,7 @@ use crate::body::BODY_BYTES_MAX;
 use crate::error::ApiError;
 use crate::openapi;
 use crate::request::surround;
-use crate::routes::{file, health, labels, link, own, port, sessions, stream, tools, view};
+use crate::routes::{file, health, labels, link, mcp, own, port, sessions, stream, tools, view};
 
 /// All routes. Where each is and who may use it stands at its handler; [`openapi`] says how.
 pub(crate) fn routes() -> OpenApiRouter<App> {
@@ -40,6 +40,11 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(tools::list))
         .routes(routes!(link::call))
         .routes(routes!(stream::open))
+        // Tools for clients of MCP
+        .routes(routes!(mcp::message_by_link, mcp::leave_by_link))
+        .routes(routes!(mcp::message, mcp::end))
+        .routes(routes!(mcp::open))
+        .routes(routes!(mcp::message_to_stream))
         .routes(routes!(stream::open_process))
         .routes(routes!(file::read, file::write))
         // Port links

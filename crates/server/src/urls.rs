@@ -24,6 +24,15 @@ impl Base {
         Protocol::WebSocket.of(&format!("{}/ws/{session_id}", self.0))
     }
 
+    /// Where an MCP client with an event stream sends its messages: a path, because a client holds it against the origin that
+    /// it has called.
+    pub(crate) fn mcp_stream(&self, name: &str) -> String {
+        let origin_and_path = self.0.split_once("://").map_or(self.0.as_str(), |(_, rest)| rest);
+        let prefix = origin_and_path.split_once('/').map_or("", |(_, path)| path);
+        let slash = if prefix.is_empty() { "" } else { "/" };
+        format!("{slash}{prefix}/v2/sse/{name}")
+    }
+
     /// The link to a port.
     pub(crate) fn port(&self, links: Option<&LinksUrl>, link: &str, protocol: Protocol) -> String {
         match links {
@@ -242,6 +251,8 @@ mod tests {
         assert_eq!(base.stream("s-1"), "wss://h:1/p/ws/s-1");
         assert_eq!(base.view("t", "r"), "https://h:1/p/view/t/?resourceId=r");
         assert_eq!(Base("http://h".into()).stream("s"), "ws://h/ws/s");
+        assert_eq!(base.mcp_stream("n"), "/p/v2/sse/n");
+        assert_eq!(Base("http://h".into()).mcp_stream("n"), "/v2/sse/n");
     }
 
     #[test]

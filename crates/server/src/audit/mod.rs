@@ -19,7 +19,7 @@ use file::{FILE_BYTES_MAX, LineFile};
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub(crate) use request::{Asked, asked_by, names, note, opened, shown, uses, watch};
+pub(crate) use request::{Asked, Part, asked_by, names, note, opened, part, shown, tell, uses, watch};
 
 /// The event of a caller without a valid credential.
 const REFUSED: &str = "auth.refused";

@@ -22,6 +22,8 @@ struct Watched {
     event: &'static str,
     /// What the caller shows: an API `key`, a session's `token`, or the `ticket` of a live view.
     credential: &'static str,
+    /// It is its [`Part`]s that are written down; the request itself only when it is refused.
+    in_parts: bool,
 }
 
 const fn watched(
@@ -35,6 +37,18 @@ const fn watched(
         route,
         event,
         credential,
+        in_parts: false,
+    }
+}
+
+/// A route whose requests may hold a tool call, or none.
+const fn in_parts(method: Method, route: &'static str, credential: &'static str) -> Watched {
+    Watched {
+        method: Some(method),
+        route,
+        event: "session.tools",
+        credential,
+        in_parts: true,
     }
 }
 
@@ -75,6 +89,10 @@ const WATCHED: &[Watched] = &[
         "session.tools",
         "token",
     ),
+    in_parts(Method::POST, "/link/{session}/mcp", "token"),
+    in_parts(Method::POST, "/v2/mcp", "key"),
+    watched(Some(Method::DELETE), "/v2/mcp", "session.release", "key"),
+    in_parts(Method::GET, "/v2/sse", "key"),
     watched(Some(Method::GET), "/ws/{session}", "stream.open", "token"),
     watched(Some(Method::GET), "/link/{session}/files", "file.read", "token"),
     watched(Some(Method::PUT), "/link/{session}/files", "file.write", "token"),
@@ -124,6 +142,8 @@ pub(crate) struct Note {
     /// The keys of labels; their values may say more than an auditor should read.
     pub(crate) labels: Option<Vec<String>>,
     pub(crate) tool: Option<String>,
+    /// What the caller showed, on a route that takes several credentials.
+    pub(crate) credential: Option<&'static str>,
     /// A refusal that the answer's status does not show.
     pub(crate) refusal: Option<Code>,
 }
@@ -153,7 +173,7 @@ impl Asked {
     fn line<'a>(&'a self, event: &'a str, note: &'a Note) -> Line<'a> {
         Line {
             request_id: Some(&self.request_id),
-            credential: self.watched.map(|watched| watched.credential),
+            credential: note.credential.or(self.watched.map(|watched| watched.credential)),
             peer: self.peer.as_deref(),
             forwarded_for: self.forwarded_for,
             key_id: note.key_id.as_deref(),
@@ -193,6 +213,7 @@ fn write(audit: &Audit, asked: &Asked, note: &Note, response: &Response) {
     let refusal = failure.or(note.refusal);
     let event = match (refusal, asked.watched) {
         (Some(Code::InvalidApiKey), _) => REFUSED,
+        (None, Some(watched)) if watched.in_parts => return,
         (_, Some(watched)) => watched.event,
         (_, None) => return,
     };
@@ -234,6 +255,55 @@ pub(crate) fn uses(session: &Session) {
 /// A text of a client, as it may stand in a line.
 pub(crate) fn shown(text: &str) -> String {
     text.chars().take(TEXT_CHARS_MAX).collect()
+}
+
+/// The present request, for a part of it that deserves a line of its own, and may go on in another task.
+#[derive(Clone)]
+pub(crate) struct Part {
+    audit: Arc<Audit>,
+    asked: Arc<Asked>,
+    note: Note,
+}
+
+/// The present request, with what is known of it by now.
+pub(crate) fn part() -> Option<Part> {
+    CURRENT
+        .try_with(|current| Part {
+            audit: Arc::clone(&current.audit),
+            asked: Arc::clone(&current.asked),
+            note: current.note.borrow().clone(),
+        })
+        .ok()
+}
+
+/// Does the work of a part, then writes its line.
+pub(crate) async fn tell<T>(
+    part: Option<Part>,
+    event: &'static str,
+    work: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    let Some(Part { audit, asked, note }) = part else {
+        return work.await;
+    };
+    let started = Instant::now();
+    let current = Current {
+        audit: Arc::clone(&audit),
+        asked: Arc::clone(&asked),
+        note: RefCell::new(note),
+    };
+    CURRENT
+        .scope(current, async {
+            let done = work.await;
+            let note = CURRENT.with(|current| current.note.take());
+            let refusal = done.as_ref().err().map(|error| error.code);
+            audit.write(Line {
+                outcome: refusal.map_or("ok", Code::as_str),
+                duration_ms: Some(millis(started)),
+                ..asked.line(event, &note)
+            });
+            done
+        })
+        .await
 }
 
 /// A connection that the present request has opened. Its end is a line of its own.
@@ -283,6 +353,8 @@ mod tests {
         "/mcp/getSessionInfo",
         "/mcp/listTools",
         "/mcp/refreshSessionIdleTime",
+        // What comes through it is told as part of the stream.
+        "/v2/sse/{stream}",
     ];
 
     #[test]

@@ -4,6 +4,7 @@ pub(crate) mod file;
 pub(crate) mod health;
 pub(crate) mod labels;
 pub(crate) mod link;
+pub(crate) mod mcp;
 pub(crate) mod own;
 pub(crate) mod port;
 pub(crate) mod sessions;
