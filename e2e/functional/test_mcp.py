@@ -22,6 +22,9 @@ plt.plot([1, 2])
 plt.show()
 """
 
+HELLO = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+    "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}}
+
 
 def bearer(key):
     return {"Authorization": f"Bearer {key}"}
@@ -172,16 +175,14 @@ def test_an_event_stream_makes_a_session_and_releases_it(server):
     with requests.get(url, headers=bearer(server.key), stream=True, timeout=10) as events:
         lines = events.iter_lines()
         path = next(line for line in lines if line.startswith(b"data: ")).decode()[6:]
-        hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
-            "protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}}
-        assert requests.post(server.endpoint + path, json=hello).status_code == 202
-        assert b'"protocolVersion":"2024-11-05"' in next(line for line in lines if line.startswith(b"data: {"))
+        assert requests.post(server.endpoint + path, json=HELLO).status_code == 202
+        assert b'"protocolVersion":"2025-06-18"' in next(line for line in lines if line.startswith(b"data: {"))
         made = (ids(server) - before).pop()
         call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call",
                 "params": {"name": "shell", "arguments": {"command": "sleep 30"}}}
         assert requests.post(server.endpoint + path, json=call).status_code == 202
     assert ends(server, made) == "released"
-    assert requests.post(server.endpoint + path, json=hello).status_code == 404
+    assert requests.post(server.endpoint + path, json=HELLO).status_code == 404
 
 
 def test_refusals_say_why(server, session):
@@ -233,12 +234,10 @@ def test_an_ended_session_says_why(server, agb):
 
 
 def test_a_client_comes_back_to_its_own_session_only(server):
-    hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
-        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}}
     call = {"jsonrpc": "2.0", "id": "two", "method": "tools/call",
             "params": {"name": "shell", "arguments": {"command": "echo here"}}}
     url = f"{server.endpoint}/v2/mcp?IMAGEID={IMAGE}&TIMEOUT=60"
-    first = requests.post(url, headers=bearer(server.key), json=hello)
+    first = requests.post(url, headers=bearer(server.key), json=HELLO)
     assert first.status_code == 200 and first.json()["result"]["serverInfo"]["name"] == "berth", first.text
     id = first.headers["mcp-session-id"]
     mine = {**bearer(server.key), "Mcp-Session-Id": id}
@@ -347,3 +346,29 @@ def test_a_long_call_is_kept_alive(server, session):
         lines = [line for line in answer.iter_lines() if line.startswith(b"data: ")]
     message = json.loads(lines[-1][6:])
     assert message["id"] == 5 and "late" in message["result"]["content"][0]["text"]
+
+
+def test_a_client_survives_a_restart_and_an_open_stream_delays_none(new_server):
+    server = new_server("--pool", "0")
+    url = f"{server.endpoint}/v2/mcp?IMAGEID={IMAGE}&APIKEY={server.key}"
+    id = requests.post(url, json=HELLO).headers["mcp-session-id"]
+
+    def run(code):
+        call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call",
+                "params": {"name": "run_code", "arguments": {"code": code, "language": "python"}}}
+        return json.loads(requests.post(url, json=call, headers={"Mcp-Session-Id": id}).json()["result"]["content"][0]["text"])
+
+    run("kept = 41")
+    with requests.get(f"{server.endpoint}/v2/sse?APIKEY={server.key}&IMAGEID={IMAGE}", stream=True, timeout=30) as events:
+        lines = events.iter_lines()
+        path = next(line for line in lines if line.startswith(b"data: ")).decode()[6:]
+        requests.post(server.endpoint + path, json=HELLO)
+        assert b'"result"' in next(line for line in lines if line.startswith(b"data: {"))
+        began = time.monotonic()
+        server.stop()
+        assert time.monotonic() - began < 8
+        assert [line for line in lines if line.startswith(b"data: ")] == []
+    server.start()
+    assert run("kept + 1")["result"][0]["text/plain"] == "42"
+    # A stop of the server ended no session, so that of the stream is there until it has been idle.
+    assert len(ids(server)) == 2
