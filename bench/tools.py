@@ -10,6 +10,8 @@ import time
 import urllib.parse
 import urllib.request
 
+os.environ.setdefault("AGB_LOG_LEVEL", "ERROR")
+
 from agb import AGB
 from agb.config import Config
 from websockets.sync.client import connect
@@ -20,6 +22,8 @@ from control import wrk
 CALLS = int(os.environ.get("BENCH_CALLS", "100"))
 STARTS = 5
 FILE_BYTES = 100 << 20
+# The official SDK opens a connection for every 51,200 bytes of a file.
+SDK_BYTES = 10 << 20
 FILE = "/home/user/large"
 
 # What is run in the interpreter, and what a shell has to start without one.
@@ -83,8 +87,8 @@ def echo_latency(server, session):
     return times
 
 
-def mib_per_second(milliseconds):
-    return FILE_BYTES / (1 << 20) / (milliseconds / 1000)
+def mib_per_second(milliseconds, size):
+    return size / (1 << 20) / (milliseconds / 1000)
 
 
 def large_files(server, session):
@@ -113,7 +117,7 @@ def large_files(server, session):
 
     sdk = AGB(api_key=server.key, cfg=Config(endpoint=f"http://{server.listen}", timeout_ms=120000))
     files = sdk.get(session["sessionId"]).session.file
-    text = "0123456789abcdef" * (FILE_BYTES // 16)
+    text = "0123456789abcdef" * (SDK_BYTES // 16)
     milliseconds, done = timed(lambda: files.write(FILE, text))
     assert done.success, done.error_message
     figures["write through the SDK"] = [milliseconds]
@@ -163,9 +167,9 @@ def main():
     for name, times in (("print to client", figures["stream"]), ("key to echo", figures["echo"])):
         print(f"{name}: p50 {p(times, 50):.2f} ms, p99 {p(times, 99):.2f} ms")
     print()
-    print(f"{'100 MiB':<26}{'MiB/s':>8}")
+    print(f"{'100 MiB; 10 through the SDK':<30}{'MiB/s':>8}")
     for name, times in figures["files"].items():
-        print(f"{name:<26}{mib_per_second(min(times)):>8.0f}")
+        print(f"{name:<30}{mib_per_second(min(times), SDK_BYTES if 'SDK' in name else FILE_BYTES):>8.1f}")
 
 
 if __name__ == "__main__":

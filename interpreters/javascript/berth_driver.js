@@ -148,8 +148,6 @@ class KeyboardInterrupt extends Error {
 class Driver {
   #channel = new Channel();
   #session = new inspector.Session();
-  /** Entered for each step of user code: inside, a signal ends even an endless loop. */
-  #interruptible = new vm.Script("globalThis[Symbol.for('berth.step')]()");
   #count = 0;
   #shown = 0;
   /** The run that is under way: its id, and the way to end it. */
@@ -172,7 +170,7 @@ class Driver {
     this.#channel.send({ ready: { version: process.versions.node } });
   }
 
-  async #take({ id, language, code }) {
+  async #take({ id, language, code, timeout_ms: timeoutMs }) {
     this.#count += 1;
     const began = process.hrtime.bigint();
     const run = { id, fail: null, strays: [] };
@@ -185,7 +183,7 @@ class Driver {
     try {
       this.#resolveFromHere();
       const source = language === "typescript" ? withoutTypes(code) : code;
-      const value = await Promise.race([this.#evaluate(withoutImports(source)), stopped]);
+      const value = await Promise.race([this.#evaluate(withoutImports(source), timeoutMs), stopped]);
       if (value !== undefined) this.#emit(bundleOf(value), true);
     } catch (thrown) {
       error = this.#failure(thrown instanceof Thrown ? thrown.value : thrown);
@@ -198,27 +196,21 @@ class Driver {
     this.#channel.send({ end: { id, execution_count: this.#count, seconds, error } });
   }
 
-  /** Runs code as a REPL does. Resolves to the value of its last expression; throws what it throws. */
-  #evaluate(code) {
+  /**
+   * Runs code as a REPL does. Resolves to the value of its last expression; throws what it throws.
+   *
+   * While code runs no signal is heard, so V8 itself ends an endless loop, just after the guest has sent one.
+   */
+  #evaluate(code, timeoutMs) {
     const expression = `${code}\n//# sourceURL=cell-${this.#count}`;
+    const timeout = timeoutMs + 50;
     return new Promise((resolve, reject) => {
-      globalThis[Symbol.for("berth.step")] = () => {
-        this.#session.post(
-          "Runtime.evaluate",
-          { expression, replMode: true, userGesture: false },
-          (failed, answer) => {
-            if (failed) return reject(new Error(failed.message));
-            const thrown = answer.exceptionDetails?.exception;
-            if (thrown) this.#unwrap(thrown, (value) => reject(new Thrown(value)));
-            else this.#unwrap(answer.result, resolve);
-          },
-        );
-      };
-      try {
-        this.#interruptible.runInThisContext({ breakOnSigint: true });
-      } catch (error) {
-        reject(error.code === "ERR_SCRIPT_EXECUTION_INTERRUPTED" ? new KeyboardInterrupt("interrupted") : error);
-      }
+      this.#session.post("Runtime.evaluate", { expression, replMode: true, timeout }, (failed, answer) => {
+        if (failed) return reject(new KeyboardInterrupt("interrupted"));
+        const thrown = answer.exceptionDetails?.exception;
+        if (thrown) this.#unwrap(thrown, (value) => reject(new Thrown(value)));
+        else this.#unwrap(answer.result, resolve);
+      });
     });
   }
 

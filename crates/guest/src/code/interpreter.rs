@@ -50,6 +50,7 @@ pub(super) struct Interpreter {
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) language: Language,
+    pub(super) timeout: Duration,
     pub(super) code: Arc<str>,
     pub(super) events: mpsc::Sender<Event>,
     /// Stops the passing on of events, when nobody reads them and the run must end.
@@ -214,6 +215,7 @@ impl Task {
         let message = ToInterpreter::Run {
             id: self.runs,
             language: start.language.name(),
+            timeout_ms: u64::try_from(start.timeout.as_millis()).unwrap_or(u64::MAX),
             code: &start.code,
         };
         // Killed between two runs, it is still listened to for a moment. Nothing was run then.

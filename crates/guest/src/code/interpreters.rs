@@ -235,6 +235,7 @@ fn start(
     (
         Start {
             language: order.language,
+            timeout: order.timeout,
             code: Arc::clone(&order.code),
             events,
             give_up: give_up.clone(),

@@ -51,6 +51,8 @@ pub(super) enum ToInterpreter<'a> {
         id: u64,
         /// For a driver that knows more than one.
         language: &'a str,
+        /// When an interrupt will come. For a driver that cannot hear one while code runs.
+        timeout_ms: u64,
         /// The code.
         code: &'a str,
     },
