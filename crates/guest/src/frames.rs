@@ -234,7 +234,59 @@ fn read_exactly(socket: BorrowedFd<'_>, buffer: &mut [u8], fds: &mut Vec<OwnedFd
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn frames_arrive_however_the_bytes_are_cut(
+            messages in proptest::collection::vec(any::<String>(), 1..20),
+            cuts in proptest::collection::vec(1usize..50, 1..50),
+        ) {
+            let bytes: Vec<u8> = messages.iter().flat_map(|message| encode(message).unwrap()).collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let heard = runtime.block_on(async {
+                let (mut left, right) = UnixStream::pair().unwrap();
+                let mut right = Frames::new(right, 1 << 20);
+                let sending = async {
+                    let mut rest = &bytes[..];
+                    for cut in cuts.iter().cycle() {
+                        let (piece, after) = rest.split_at((*cut).min(rest.len()));
+                        left.write_all(piece).await.unwrap();
+                        tokio::task::yield_now().await;
+                        rest = after;
+                        if rest.is_empty() {
+                            break;
+                        }
+                    }
+                    drop(left);
+                };
+                let hearing = async {
+                    let mut heard = Vec::new();
+                    while let Some(message) = right.next::<String>().await.unwrap() {
+                        heard.push(message);
+                    }
+                    heard
+                };
+                tokio::join!(sending, hearing).1
+            });
+            prop_assert_eq!(heard, messages);
+        }
+
+        #[test]
+        fn bytes_that_are_no_frames_are_an_error_and_never_more(bytes in proptest::collection::vec(any::<u8>(), 1..300)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let (mut left, right) = UnixStream::pair().unwrap();
+                let mut right = Frames::new(right, 100);
+                left.write_all(&bytes).await.unwrap();
+                drop(left);
+                // Ends, with an error or without: it neither hangs nor keeps what was announced.
+                while let Ok(Some(_)) = right.next::<serde_json::Value>().await {}
+            });
+        }
+    }
 
     #[tokio::test]
     async fn frames_arrive_whole_and_in_order() {
