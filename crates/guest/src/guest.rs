@@ -10,6 +10,7 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 
 use crate::activity::Clock;
 use crate::code::Code;
+use crate::computer::Computer;
 use crate::desktop::Desktop;
 use crate::files::Files;
 use crate::job::Jobs;
@@ -75,6 +76,8 @@ pub struct Guest {
     pub processes: Arc<Processes>,
     /// The desktop.
     pub desktop: Arc<Desktop>,
+    /// The agent's hands and eyes there.
+    pub computer: Arc<Computer>,
     /// Live views of it.
     pub views: Arc<Views>,
     home: Arc<str>,
@@ -133,6 +136,7 @@ impl Guest {
                 settings.screen,
                 home.clone(),
             )),
+            computer: Arc::default(),
             views: Arc::default(),
             home: home.into(),
             jobs,

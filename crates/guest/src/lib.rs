@@ -14,6 +14,7 @@
 pub mod activity;
 pub mod cgroup;
 pub mod code;
+pub mod computer;
 pub mod desktop;
 pub mod environment;
 pub mod files;

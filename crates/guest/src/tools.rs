@@ -5,6 +5,7 @@
 
 mod create_directory;
 mod delete_file;
+mod desktop;
 mod edit_file;
 mod get_file_change;
 mod get_file_info;
@@ -36,6 +37,7 @@ pub use signal_process::signal_named;
 pub use write_file::Unfinished;
 
 use crate::code::RunError;
+use crate::computer::ComputerError;
 use crate::files::FileError;
 use crate::guest::Guest;
 use crate::job::JobError;
@@ -90,12 +92,21 @@ pub enum ToolError {
     /// A process that was started before.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// The desktop.
+    #[error(transparent)]
+    Computer(#[from] ComputerError),
     /// A run of code.
     #[error(transparent)]
     Run(#[from] RunError),
     /// The answer could not be written down.
     #[error("the answer could not be put into JSON: {0}")]
     Answer(#[from] serde_json::Error),
+}
+
+impl From<berth_screen::AgentError> for ToolError {
+    fn from(error: berth_screen::AgentError) -> Self {
+        Self::Computer(error.into())
+    }
 }
 
 type Call = fn(Bytes, Guest) -> Pin<Box<dyn Future<Output = ToolResult> + Send>>;
@@ -110,7 +121,7 @@ pub struct Entry {
 }
 
 /// Every tool of this guest.
-pub static TABLE: [Entry; 19] = [
+pub static TABLE: [Entry; 38] = [
     entry::<shell::Shell>(),
     entry::<run_code::RunCode>(),
     entry::<read_file::ReadFile>(),
@@ -129,6 +140,25 @@ pub static TABLE: [Entry; 19] = [
     entry::<read_process::ReadProcess>(),
     entry::<write_process::WriteProcess>(),
     entry::<signal_process::SignalProcess>(),
+    entry::<desktop::mouse::ClickMouse>(),
+    entry::<desktop::mouse::MoveMouse>(),
+    entry::<desktop::mouse::DragMouse>(),
+    entry::<desktop::mouse::Scroll>(),
+    entry::<desktop::mouse::GetCursorPosition>(),
+    entry::<desktop::keyboard::InputText>(),
+    entry::<desktop::keyboard::PressKeys>(),
+    entry::<desktop::keyboard::ReleaseKeys>(),
+    entry::<desktop::screen::GetScreenSize>(),
+    entry::<desktop::screen::Screenshot>(),
+    entry::<desktop::windows::ListRootWindows>(),
+    entry::<desktop::windows::GetActiveWindow>(),
+    entry::<desktop::windows::ActivateWindow>(),
+    entry::<desktop::windows::CloseWindow>(),
+    entry::<desktop::windows::MaximizeWindow>(),
+    entry::<desktop::windows::MinimizeWindow>(),
+    entry::<desktop::windows::RestoreWindow>(),
+    entry::<desktop::windows::FullscreenWindow>(),
+    entry::<desktop::windows::ResizeWindow>(),
     entry::<get_metrics::GetMetrics>(),
 ];
 

@@ -29,19 +29,23 @@ pub struct Views {
     screen: Mutex<Option<(u64, Screen)>>,
 }
 
-/// Why a view could not be opened.
+/// Why the desktop cannot be seen or driven.
 #[derive(Debug, thiserror::Error)]
-enum ViewError {
+pub enum ViewError {
+    /// It does not run.
     #[error(transparent)]
     Desktop(#[from] DesktopError),
+    /// It cannot be captured.
     #[error("could not capture the desktop: {0}")]
     Screen(#[from] berth_screen::ScreenError),
+    /// The thread that connected is gone.
     #[error("the capture of the desktop was lost")]
     Lost,
 }
 
 impl Views {
-    async fn open(&self, guest: &Guest) -> Result<Screen, ViewError> {
+    /// The screen, with the desktop started if it does not run.
+    pub async fn open(&self, guest: &Guest) -> Result<Screen, ViewError> {
         let mut screen = self.screen.lock().await;
         let generation = guest.desktop.ensure().await?;
         if let Some((of, screen)) = &*screen

@@ -13,6 +13,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
@@ -32,6 +33,9 @@ const FOLDERS_MAX: usize = 20_000;
 
 /// Watches that are polled; a further one takes the place of the one that was polled longest ago.
 const POLLED_MAX: usize = 32;
+
+/// Between two tries to get hold of a thread.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Something that happened below a watched directory. The names are those of the AGB API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -114,7 +118,7 @@ impl Watch {
                 let shared = Arc::clone(&watching);
                 if working.run(move || shared.read()).await.is_err() {
                     // All threads are busy with other work; the events wait in the kernel.
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(BUSY_PAUSE).await;
                 }
             }
         });
@@ -393,7 +397,7 @@ pub struct Polled {
 #[derive(Debug)]
 struct Slot {
     watch: Arc<Watch>,
-    polled: std::time::Instant,
+    polled: Instant,
 }
 
 impl Polled {
@@ -414,7 +418,7 @@ impl Polled {
                 watches.remove(&path);
             }
         }
-        let polled = std::time::Instant::now();
+        let polled = Instant::now();
         watches.insert(path, Slot { watch, polled });
         Ok(Vec::new())
     }
@@ -422,7 +426,7 @@ impl Polled {
     fn known(&self, path: &Path) -> Option<Arc<Watch>> {
         let mut watches = self.lock();
         let slot = watches.get_mut(path)?;
-        slot.polled = std::time::Instant::now();
+        slot.polled = Instant::now();
         Some(Arc::clone(&slot.watch))
     }
 

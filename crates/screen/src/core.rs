@@ -63,6 +63,13 @@ impl Core {
         seat
     }
 
+    /// A seat for one who acts and does not watch.
+    pub fn unseen_seat(&self) -> Arc<Seat> {
+        let mut roster = self.roster();
+        roster.last_id += 1;
+        Arc::new(Seat::new(roster.last_id))
+    }
+
     /// A viewer is gone: forget it, and let go of what it held.
     pub fn leave(&self, seat: &Seat) {
         let mut roster = self.roster();

@@ -20,6 +20,7 @@
 //!
 //! Start reading at [`Screen`]; the middle is `capture`, and the pure parts behind it are `encode` and `audience`.
 
+mod agent;
 mod audience;
 mod capture;
 mod connect;
@@ -39,9 +40,11 @@ mod screen;
 mod scroll;
 mod seat;
 mod segment;
+mod snapshot;
 mod tiles;
 mod wake;
 mod watch;
+mod windows;
 pub mod wire;
 
 #[cfg(test)]
@@ -52,6 +55,9 @@ pub mod wire;
 mod painter;
 
 pub use self::core::MAX_VIEWERS;
+pub use agent::{Agent, AgentError, Button, Direction};
 pub use error::ScreenError;
 pub use screen::{Received, Screen, Viewer};
+pub use snapshot::{Looker, Snapshot};
+pub use windows::{Window, WindowChange};
 pub use wire::WireError;

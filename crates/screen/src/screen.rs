@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::{fmt, thread};
 
+use crate::agent::Agent;
 use crate::capture::Capture;
 use crate::core::Core;
 use crate::error::ScreenError;
@@ -19,8 +20,8 @@ pub struct Screen {
 }
 
 /// Ends the threads with the last handle.
-struct Shared {
-    core: Arc<Core>,
+pub(crate) struct Shared {
+    pub(crate) core: Arc<Core>,
 }
 
 impl Drop for Shared {
@@ -70,6 +71,11 @@ impl Screen {
             seat,
             shared: Arc::clone(&self.shared),
         }
+    }
+
+    /// A program's mouse and keyboard on the screen. It watches nothing and is no viewer.
+    pub fn agent(&self) -> Agent {
+        Agent::new(self.shared.core.unseen_seat(), Arc::clone(&self.shared))
     }
 
     /// Viewers that are attached now.

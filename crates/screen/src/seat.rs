@@ -23,6 +23,7 @@ pub struct Seat {
     state: Mutex<State>,
     arrived: Notify,
     input_applied: AtomicU32,
+    input_news: Notify,
 }
 
 #[derive(Default)]
@@ -58,6 +59,7 @@ impl Seat {
             state: Mutex::default(),
             arrived: Notify::new(),
             input_applied: AtomicU32::new(0),
+            input_news: Notify::new(),
         }
     }
 
@@ -170,6 +172,21 @@ impl Seat {
     /// Input up to this number was given to the X server.
     pub fn input_applied(&self, seq: u32) {
         self.input_applied.store(seq, Ordering::Release);
+        self.input_news.notify_waiters();
+    }
+
+    /// Waits until input up to this number was given to the X server.
+    pub async fn applied(&self, seq: u32) {
+        loop {
+            let news = self.input_news.notified();
+            tokio::pin!(news);
+            // Registered before looking, so that news in between is not missed.
+            news.as_mut().enable();
+            if self.last_input() >= seq {
+                return;
+            }
+            news.await;
+        }
     }
 
     /// The last input that was given to the X server.

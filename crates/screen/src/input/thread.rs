@@ -89,7 +89,12 @@ impl Injector {
                     }
                 }
             }
-            self.device.flush()?;
+            // Whoever waits for this asks the X server next, on another connection.
+            if applied.is_empty() {
+                self.device.flush()?;
+            } else {
+                self.device.sync()?;
+            }
             for (seat, seq) in applied {
                 seat.input_applied(seq);
             }
