@@ -75,7 +75,7 @@ def test_the_screen_is_measured_and_shown(shared, tools):
         assert picture.startswith(magic) and answer["mime_type"] == f"image/{format}" and answer["type"] == "screenshot"
         shown = Image.open(io.BytesIO(picture))
         assert shown.size == (answer["width"], answer["height"]) == (1280, 720)
-        assert len(shown.convert("RGB").resize((40, 40)).getcolors()) > 5
+        assert len(shown.convert("RGB").getcolors(maxcolors=1 << 24)) > 5
     assert "`png`, `jpeg`" in tools.screenshot(format="gif")
 
 
@@ -162,3 +162,32 @@ def test_windows_are_changed(shared, tools, terminal):
     for name in ("activate_window", "close_window", "maximize_window"):
         assert "does not exist" in getattr(tools, name)(window_id=1)
     assert "`width`" in tools.resize_window(window_id=id, width=0, height=1)
+
+
+def test_applications_are_listed_started_and_stopped(shared, tools):
+    apps = json.loads(tools.get_installed_apps(start_menu=True, desktop=False, ignore_system_apps=True))
+    assert len(apps) >= 4 and all(app["name"] and app["start_cmd"] and "%" not in app["start_cmd"] for app in apps), apps
+    assert json.loads(tools.get_installed_apps(start_menu=False, desktop=True))
+    editor = next(app for app in apps if "mousepad" in app["start_cmd"])
+    visible = lambda: {app["pid"]: app for app in json.loads(tools.list_visible_apps())}
+
+    def start(command):
+        process = json.loads(tools.start_app(start_cmd=command))[0]
+        assert process["pid"] > 1 and process["pname"] and process["cmdline"]
+        return process["pid"]
+
+    pid = start(editor["start_cmd"] + " %U")
+    until(visible, lambda known: pid in known)
+    assert tools.stop_app_by_pid(pid=pid) == "true"
+    until(visible, lambda known: pid not in known)
+    for stop in (lambda pid: tools.stop_app_by_pname(pname="xterm"), lambda pid: tools.stop_app_by_cmd(stop_cmd=f"kill -9 {pid}")):
+        pid = start("xterm -e sleep 60")
+        until(visible, lambda known: known.get(pid, {}).get("pname") == "xterm")
+        assert stop(pid) == "true"
+        until(visible, lambda known: pid not in known)
+    assert "`pid`" in tools.stop_app_by_pid(pid=-1)
+    assert "error" in tools.stop_app_by_pid(pid=999999) and "error" in tools.stop_app_by_pname(pname="no.such*app")
+    assert "`start_cmd`" in tools.start_app(start_cmd=" ")
+    sh(shared, "echo 'echo started > /tmp/script-ran' > /tmp/app.sh")
+    start("bash /tmp/app.sh")
+    until(lambda: sh(shared, "cat /tmp/script-ran 2>/dev/null || true"), lambda text: text == "started\n")

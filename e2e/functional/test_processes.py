@@ -116,8 +116,10 @@ def test_a_terminal_is_one(tools, session):
         socket.send(b"\0stty size\n")
         hear(socket, b"22 77")
         # Ctrl-C ends the command in front and leaves the shell.
-        socket.send(b"\0echo in-$((1 + 1)); sleep 1000\n")
-        hear(socket, b"in-2")
+        socket.send(b"\0sleep 1000\n")
+        deadline = time.monotonic() + 10
+        while "sleep 1000" not in tools.shell(command="ps -eo stat,args | grep '^S.*+' || true")["stdout"]:
+            assert time.monotonic() < deadline
         socket.send(b"\0\x03")
         socket.send(b"\0echo still-$((40 + 2))\n")
         hear(socket, b"still-42")

@@ -41,6 +41,14 @@ pub enum ComputerError {
     /// No window has the keyboard.
     #[error("no window is active")]
     NoActiveWindow,
+    /// What was to stop an application did not.
+    #[error("`{command}` stopped nothing: {why}")]
+    NotStopped {
+        /// What was run.
+        command: String,
+        /// What it said.
+        why: String,
+    },
     /// The picture could not be written down.
     #[error("could not encode the picture: {0}")]
     Picture(String),

@@ -31,6 +31,9 @@ use wire::{Account, End, Exit, FRAME_BYTES_MAX, FromJob, Input, Launch, ToJob};
 /// Kill orders that may wait for a supervisor; more callers wait themselves.
 const ORDERS_MAX: usize = 4;
 
+/// What is kept of the complaints of a program that a tool runs.
+const COMPLAINT_BYTES_MAX: usize = 2000;
+
 /// How long a supervisor may take to start its program. It takes a millisecond; in a session that is full of busy
 /// processes, longer.
 const START_TIME_MAX: Duration = Duration::from_secs(30);
@@ -94,6 +97,15 @@ pub struct Ended {
     pub exit: Exit,
     /// Processes that it started still run.
     pub left: bool,
+}
+
+/// What became of a program that was run to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completed {
+    /// How it ended; `None` when it was killed for its time.
+    pub exit: Option<Exit>,
+    /// What it wrote to standard error, or why it was killed.
+    pub complaint: String,
 }
 
 /// A running program. Dropping this leaves it running, with its supervisor.
@@ -199,6 +211,53 @@ impl Jobs {
         let (orders, orders_from) = mpsc::channel(ORDERS_MAX);
         tokio::spawn(keep(frames, state_to, orders_from));
         Ok((Job { pid, state, orders }, output))
+    }
+
+    /// Runs `command` in `directory` to its end, or kills it after `limit`: for what a tool does through a program of the
+    /// image. The beginning of what it complains about is kept.
+    pub async fn complete(
+        &self,
+        command: Vec<String>,
+        directory: &str,
+        limit: Duration,
+    ) -> Result<Completed, JobError> {
+        let (job, output) = self
+            .start(command, directory, &[], Input::Nothing, Vec::new())
+            .await?;
+        crate::output::discard(output.stdout);
+        let mut stderr = output.stderr;
+        let mut complaint = Vec::new();
+        let ended = timeout(limit, async {
+            loop {
+                tokio::select! {
+                    bytes = crate::output::read_some(&mut stderr) => match bytes {
+                        Some(bytes) => {
+                            complaint.extend_from_slice(&bytes);
+                            complaint.truncate(COMPLAINT_BYTES_MAX);
+                        }
+                        None => break,
+                    },
+                    // What it left running may hold the output open.
+                    _ = job.ended() => break,
+                }
+            }
+            crate::output::read_now(&stderr, |bytes| complaint.extend_from_slice(bytes));
+            complaint.truncate(COMPLAINT_BYTES_MAX);
+            job.ended().await
+        })
+        .await;
+        let Ok(ended) = ended else {
+            job.end(End::default()).await;
+            return Ok(Completed {
+                exit: None,
+                complaint: format!("it took longer than {} s", limit.as_secs()),
+            });
+        };
+        crate::output::discard(stderr);
+        Ok(Completed {
+            exit: Some(ended?.exit),
+            complaint: String::from_utf8_lossy(&complaint).trim().to_owned(),
+        })
     }
 
     /// Starts the supervisor of the next call, unless there is one or it is being started: of many calls at once, one.

@@ -121,7 +121,7 @@ pub struct Entry {
 }
 
 /// Every tool of this guest.
-pub static TABLE: [Entry; 38] = [
+pub static TABLE: [Entry; 44] = [
     entry::<shell::Shell>(),
     entry::<run_code::RunCode>(),
     entry::<read_file::ReadFile>(),
@@ -159,6 +159,12 @@ pub static TABLE: [Entry; 38] = [
     entry::<desktop::windows::RestoreWindow>(),
     entry::<desktop::windows::FullscreenWindow>(),
     entry::<desktop::windows::ResizeWindow>(),
+    entry::<desktop::apps::GetInstalledApps>(),
+    entry::<desktop::apps::StartApp>(),
+    entry::<desktop::apps::ListVisibleApps>(),
+    entry::<desktop::apps::StopAppByPid>(),
+    entry::<desktop::apps::StopAppByPname>(),
+    entry::<desktop::apps::StopAppByCmd>(),
     entry::<get_metrics::GetMetrics>(),
 ];
 

@@ -1,5 +1,6 @@
 //! The tools of the desktop, by what they use.
 
+pub(super) mod apps;
 pub(super) mod keyboard;
 pub(super) mod mouse;
 pub(super) mod screen;

@@ -8,20 +8,15 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::time::timeout;
 
 use super::text::Text;
 use super::{Spec, Tool, ToolError, done};
 use crate::files::{self, FileError};
 use crate::guest::Guest;
-use crate::job::wire::{End, Exit, Input};
-use crate::output::{discard, read_some};
+use crate::job::wire::Exit;
 
 /// How long a move between two file systems may take: it copies.
 const COPY_TIME_MAX: Duration = Duration::from_secs(600);
-
-/// What is kept of the complaint of a copy that failed.
-const COMPLAINT_BYTES_MAX: usize = 2000;
 
 pub(super) struct MoveFile;
 
@@ -82,29 +77,9 @@ async fn copy(source: &Path, destination: &Path, guest: &Guest) -> Result<(), To
         &place(destination),
     ];
     let command = command.map(str::to_owned).to_vec();
-    let (job, output) = guest
-        .jobs
-        .start(command, "/", &[], Input::Nothing, Vec::new())
-        .await?;
-    discard(output.stdout);
-    let mut stderr = output.stderr;
-    let mut complaint = Vec::new();
-    let ended = timeout(COPY_TIME_MAX, async {
-        while let Some(bytes) = read_some(&mut stderr).await {
-            complaint.extend_from_slice(&bytes);
-            complaint.truncate(COMPLAINT_BYTES_MAX);
-        }
-        job.ended().await
-    })
-    .await;
-    let why = match ended {
-        Ok(Ok(ended)) if ended.exit == Exit::Code(0) => return Ok(()),
-        Ok(Ok(_)) => String::from_utf8_lossy(&complaint).trim().to_owned(),
-        Ok(Err(error)) => return Err(error.into()),
-        Err(_) => {
-            job.end(End::default()).await;
-            format!("it took longer than {} s", COPY_TIME_MAX.as_secs())
-        }
-    };
-    Err(files::failed("move", source, std::io::Error::other(why)).into())
+    let moved = guest.jobs.complete(command, "/", COPY_TIME_MAX).await?;
+    if moved.exit == Some(Exit::Code(0)) {
+        return Ok(());
+    }
+    Err(files::failed("move", source, std::io::Error::other(moved.complaint)).into())
 }

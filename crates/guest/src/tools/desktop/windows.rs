@@ -28,7 +28,7 @@ fn described(window: &Window) -> Value {
 }
 
 /// What the kernel calls a process; the window itself only tells its number.
-fn process_name(pid: u32) -> String {
+pub(super) fn process_name(pid: u32) -> String {
     let name = fs_err::read_to_string(format!("/proc/{pid}/comm"));
     name.map(|name| name.trim_end().to_owned()).unwrap_or_default()
 }
