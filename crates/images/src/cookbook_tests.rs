@@ -179,7 +179,10 @@ fn built_in_recipes_serve_the_code_space() {
         .map(|(recipe, _)| recipe.name.as_str())
         .collect();
     assert_eq!(names, ["base", "desktop", "code-space"]);
-    assert_eq!(chain.facts.languages, ["python", "javascript", "java", "r"]);
+    assert_eq!(
+        chain.facts.languages,
+        ["python", "javascript", "typescript", "java", "r", "bash"]
+    );
     assert!(chain.facts.desktop.is_some());
 }
 
