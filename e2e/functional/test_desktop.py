@@ -176,6 +176,7 @@ def test_applications_are_listed_started_and_stopped(shared, tools):
         assert process["pid"] > 1 and process["pname"] and process["cmdline"]
         return process["pid"]
 
+    assert visible() == {} and windows(tools) == []  # The panel and the desktop are no applications.
     pid = start(editor["start_cmd"] + " %U")
     until(visible, lambda known: pid in known)
     assert tools.stop_app_by_pid(pid=pid) == "true"

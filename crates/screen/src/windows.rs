@@ -63,14 +63,23 @@ pub enum WindowChange {
 }
 
 impl Looker {
-    /// The applications' windows, in the order in which they were opened.
+    /// The applications' windows, in the order in which they were opened; panels and the desktop itself are none.
     pub fn windows(&self) -> Result<Vec<Window>, ScreenError> {
         let list = || {
             let client_list = self.atom("_NET_CLIENT_LIST")?;
             let ids = self.numbers(self.root, client_list)?;
             // One that closes meanwhile is left out.
-            let known: Vec<Window> = ids.into_iter().filter_map(|id| self.window(id).ok()).collect();
-            Ok::<_, ReplyError>(known)
+            let furniture = [
+                self.atom("_NET_WM_WINDOW_TYPE_DESKTOP")?,
+                self.atom("_NET_WM_WINDOW_TYPE_DOCK")?,
+            ];
+            let kind = self.atom("_NET_WM_WINDOW_TYPE")?;
+            let is_application = |id: &u32| {
+                let kinds = self.numbers(*id, kind).unwrap_or_default();
+                !kinds.iter().any(|kind| furniture.contains(kind))
+            };
+            let ids = ids.into_iter().filter(is_application);
+            Ok::<_, ReplyError>(ids.filter_map(|id| self.window(id).ok()).collect())
         };
         list().map_err(refused("list the windows"))
     }
