@@ -148,6 +148,18 @@ def session(new_session):
     return new_session()
 
 
+@pytest.fixture(scope="module")
+def shared(server):
+    """One session for all tests of a file: that each leaves it usable is part of what is tested."""
+    from agb import CreateSessionParams
+
+    agb = server.agb()
+    created = agb.create(CreateSessionParams(image_id=IMAGE))
+    assert created.success, created.error_message
+    yield created.session
+    assert agb.delete(created.session).success
+
+
 @pytest.fixture
 def api(server):
     """Raw calls on the API, with the key: what no SDK would send."""

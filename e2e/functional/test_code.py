@@ -108,18 +108,6 @@ class Runner:
         return json.loads(done.data)
 
 
-@pytest.fixture(scope="module")
-def shared(server):
-    """One session for all rows: that they leave it usable is part of what is tested."""
-    from agb import CreateSessionParams
-
-    agb = server.agb()
-    created = agb.create(CreateSessionParams(image_id="agb-code-space-1"))
-    assert created.success, created.error_message
-    yield created.session
-    assert agb.delete(created.session).success
-
-
 @pytest.fixture
 def run(shared):
     return Runner(shared)

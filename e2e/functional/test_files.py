@@ -9,17 +9,6 @@ import uuid
 import pytest
 
 
-@pytest.fixture(scope="module")
-def shared(server):
-    from agb import CreateSessionParams
-
-    agb = server.agb()
-    created = agb.create(CreateSessionParams(image_id="agb-code-space-1"))
-    assert created.success, created.error_message
-    yield created.session
-    assert agb.delete(created.session).success
-
-
 @pytest.fixture
 def folder(shared):
     """A directory of its own for each test."""

@@ -221,6 +221,19 @@ pub fn make_directory(path: &Path) -> Result<(), FileError> {
         })
 }
 
+/// Refuses what is no directory.
+pub fn check_directory(path: &Path, doing: &'static str) -> Result<(), FileError> {
+    let about = std::fs::metadata(path).map_err(|error| failed(doing, path, error))?;
+    if about.is_dir() {
+        return Ok(());
+    }
+    Err(FileError::Kind {
+        path: path.display().to_string(),
+        kind: "a file",
+        wanted: "a directory",
+    })
+}
+
 /// Opens a plain file without ever blocking.
 pub fn open(path: &Path, options: &mut OpenOptions, doing: &'static str) -> Result<File, FileError> {
     // NONBLOCK: opening a pipe would wait for its other end. NOCTTY: a terminal must not become ours.

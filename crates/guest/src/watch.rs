@@ -179,14 +179,7 @@ impl Shared {
 impl Tree {
     fn new(root: PathBuf) -> Result<Self, FileError> {
         let failed = |error: Errno| files::failed("watch", &root, error.into());
-        let about = std::fs::metadata(&root).map_err(|error| files::failed("watch", &root, error))?;
-        if !about.is_dir() {
-            return Err(FileError::Kind {
-                path: root.display().to_string(),
-                kind: "a file",
-                wanted: "a directory",
-            });
-        }
+        files::check_directory(&root, "watch")?;
         let mut tree = Self {
             inotify: inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).map_err(failed)?,
             root: root.clone(),

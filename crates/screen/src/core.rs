@@ -67,7 +67,7 @@ impl Core {
     pub fn unseen_seat(&self) -> Arc<Seat> {
         let mut roster = self.roster();
         roster.last_id += 1;
-        Arc::new(Seat::new(roster.last_id))
+        Arc::new(Seat::unseen(roster.last_id))
     }
 
     /// A viewer is gone: forget it, and let go of what it held.

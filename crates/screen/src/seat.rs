@@ -24,6 +24,8 @@ pub struct Seat {
     arrived: Notify,
     input_applied: AtomicU32,
     input_news: Notify,
+    /// Nobody watches from here; whoever acts asks the X server next, on another connection.
+    pub is_unseen: bool,
 }
 
 #[derive(Default)]
@@ -60,6 +62,15 @@ impl Seat {
             arrived: Notify::new(),
             input_applied: AtomicU32::new(0),
             input_news: Notify::new(),
+            is_unseen: false,
+        }
+    }
+
+    /// A seat for one who acts and does not watch.
+    pub fn unseen(id: ViewerId) -> Self {
+        Self {
+            is_unseen: true,
+            ..Self::new(id)
         }
     }
 

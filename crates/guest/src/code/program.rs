@@ -1,7 +1,7 @@
 //! Interpreters that are programs: a driver in the language itself, started as a process of its own.
 //!
-//! The driver reads frames on standard input and writes frames to the descriptor that `BERTH_REPLIES` names, both
-//! pipes: what every language can read and write.
+//! The driver reads frames from the descriptor that `BERTH_REQUESTS` names and writes frames to the one that
+//! `BERTH_REPLIES` names, both pipes: what every language can read and write.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -36,15 +36,7 @@ impl Tool for ListDirectory {
 }
 
 fn list(path: &std::path::Path) -> Result<String, FileError> {
-    let about = std::fs::metadata(path).map_err(|error| files::failed("list", path, error))?;
-    if !about.is_dir() {
-        let path = path.display().to_string();
-        return Err(FileError::Kind {
-            path,
-            kind: "a file",
-            wanted: "a directory",
-        });
-    }
+    files::check_directory(path, "list")?;
     let entries = std::fs::read_dir(path).map_err(|error| files::failed("list", path, error))?;
     let mut lines = Vec::new();
     let mut more = 0_usize;

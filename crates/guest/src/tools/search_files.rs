@@ -105,14 +105,7 @@ impl Pattern {
 }
 
 fn search(path: &Path, pattern: &Pattern, exclude: &[Pattern]) -> Result<String, FileError> {
-    let about = std::fs::metadata(path).map_err(|error| files::failed("search", path, error))?;
-    if !about.is_dir() {
-        return Err(FileError::Kind {
-            path: path.display().to_string(),
-            kind: "a file",
-            wanted: "a directory",
-        });
-    }
+    files::check_directory(path, "search")?;
     let began = Instant::now();
     let mut found = Vec::new();
     let below = |entry: &Path| entry.strip_prefix(path).map(Path::to_owned).unwrap_or_default();

@@ -89,11 +89,11 @@ impl Injector {
                     }
                 }
             }
-            // Whoever waits for this asks the X server next, on another connection.
-            if applied.is_empty() {
-                self.device.flush()?;
-            } else {
+            // A round trip for those who have to know that it is done. A person's keys do not wait for one.
+            if applied.iter().any(|(seat, _)| seat.is_unseen) {
                 self.device.sync()?;
+            } else {
+                self.device.flush()?;
             }
             for (seat, seq) in applied {
                 seat.input_applied(seq);
