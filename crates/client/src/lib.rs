@@ -36,6 +36,7 @@ mod http;
 mod own;
 mod process;
 mod session;
+mod socket;
 mod stream;
 mod tools;
 

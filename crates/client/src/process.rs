@@ -1,27 +1,20 @@
 //! Programs that outlive the call which started them, and terminals.
 
-use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
-use reqwest::Upgraded;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::time::{Duration, Interval, MissedTickBehavior, interval};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite::Message;
 
+use crate::socket::{Limits, Socket};
 use crate::{Error, Session};
 
-/// Longest message of a server.
-const MESSAGE_BYTES_MAX: usize = 4 << 20;
-
-/// Between two signs of life that are asked for.
-const PING_PAUSE: Duration = Duration::from_secs(15);
-
-/// So many in a row without any answer, and the server counts as gone.
-const PINGS_MAX: u32 = 2;
+const LIMITS: Limits = Limits {
+    message_bytes_max: 4 << 20,
+    ping_pause: Duration::from_secs(15),
+    pings_max: 2,
+};
 
 /// First byte of input, of standard output or the terminal, and of standard error.
 const STDIN: u8 = 0;
@@ -100,11 +93,9 @@ pub enum ProcessEvent {
 /// }
 /// # Ok(()) }
 /// ```
+#[derive(Debug)]
 pub struct ProcessStream {
-    session: Session,
-    socket: WebSocketStream<Upgraded>,
-    pings: Interval,
-    unanswered: u32,
+    socket: Socket,
     position: u64,
     over: bool,
 }
@@ -155,23 +146,8 @@ impl Session {
         if let Some(position) = position {
             url += &format!("?position={position}");
         }
-        let connection = self
-            .agb
-            .http
-            .open_socket(&url, self.token(), self.session_id())
-            .await?;
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(MESSAGE_BYTES_MAX))
-            .max_frame_size(Some(MESSAGE_BYTES_MAX));
-        let socket = WebSocketStream::from_raw_socket(connection, Role::Client, Some(config)).await;
-        let mut pings = interval(PING_PAUSE);
-        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        pings.reset();
         Ok(ProcessStream {
-            session: self.clone(),
-            socket,
-            pings,
-            unanswered: 0,
+            socket: Socket::open(self, &url, LIMITS).await?,
             position: position.unwrap_or(0),
             over: false,
         })
@@ -191,27 +167,10 @@ impl ProcessStream {
     /// [`Error::Disconnected`] when the connection broke, [`Error::SessionEnded`] when that was the session's end.
     pub async fn next(&mut self) -> Result<Option<ProcessEvent>, Error> {
         while !self.over {
-            let message = tokio::select! {
-                message = self.socket.next() => message,
-                _ = self.pings.tick() => {
-                    if self.unanswered == PINGS_MAX {
-                        let silence = tungstenite::Error::Io(std::io::ErrorKind::TimedOut.into());
-                        return Err(self.session.broken(silence).await);
-                    }
-                    self.unanswered += 1;
-                    self.send(Message::Ping(Bytes::new())).await?;
-                    continue;
-                }
-            };
-            self.unanswered = 0;
-            let event = match message {
-                Some(Ok(Message::Binary(bytes))) => self.output(&bytes),
-                Some(Ok(Message::Text(text))) => self.told(text.as_str())?,
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => None,
-                Some(Ok(Message::Close(_))) | None => {
-                    return Err(self.session.broken(tungstenite::Error::ConnectionClosed).await);
-                }
-                Some(Err(error)) => return Err(self.session.broken(error).await),
+            let event = match self.socket.next().await? {
+                Message::Binary(bytes) => self.output(&bytes),
+                Message::Text(text) => self.told(text.as_str())?,
+                _ => None,
             };
             if event.is_some() {
                 return Ok(event);
@@ -258,7 +217,8 @@ impl ProcessStream {
     ///
     /// As [`next`](Self::next).
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.send(Message::Binary([&[STDIN], bytes].concat().into()))
+        self.socket
+            .send(Message::Binary([&[STDIN], bytes].concat().into()))
             .await
     }
 
@@ -268,23 +228,8 @@ impl ProcessStream {
     ///
     /// As [`next`](Self::next).
     pub async fn resize(&mut self, size: TerminalSize) -> Result<(), Error> {
-        self.send(Message::text(json!({ "resize": size }).to_string()))
+        self.socket
+            .send(Message::text(json!({ "resize": size }).to_string()))
             .await
-    }
-
-    async fn send(&mut self, message: Message) -> Result<(), Error> {
-        match self.socket.send(message).await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.session.broken(error).await),
-        }
-    }
-}
-
-impl fmt::Debug for ProcessStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessStream")
-            .field("session", &self.session)
-            .field("position", &self.position)
-            .finish_non_exhaustive()
     }
 }

@@ -5,29 +5,23 @@
 
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
-use reqwest::Upgraded;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::{Interval, MissedTickBehavior, interval};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::code::RUN_CODE;
-use crate::{EnhancedCodeExecutionResult, Error, ExecutionError, ExecutionResult, Run, Session};
+use crate::socket::{Limits, Socket};
+use crate::{EnhancedCodeExecutionResult, Error, ExecutionError, ExecutionResult, Run};
 
-/// Longest message. Servers of this protocol stay below 1 MiB, for other clients' sake.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Servers of this protocol stay below 1 MiB a message, for other clients' sake.
+const LIMITS: Limits = Limits {
+    message_bytes_max: 16 << 20,
+    ping_pause: Duration::from_secs(20),
+    pings_max: 3,
+};
 
 /// All that [`RunStream::finish`] keeps.
 const KEPT_BYTES_MAX: usize = 64 << 20;
-
-/// Between two signs of life that are asked for while the code is silent.
-const PING_PAUSE: Duration = Duration::from_secs(20);
-
-/// So many in a row without any answer, and the server counts as gone.
-const PINGS_MAX: u32 = 3;
 
 /// What happens in a run, as it happens.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,11 +53,8 @@ pub enum RunEvent {
 /// ```
 #[derive(Debug)]
 pub struct RunStream {
-    session: Session,
     id: String,
-    socket: WebSocketStream<Upgraded>,
-    pings: Interval,
-    unanswered: u32,
+    socket: Socket,
     state: State,
 }
 
@@ -113,7 +104,7 @@ enum Step {
 
 impl RunStream {
     pub(crate) async fn open(run: Run<'_>) -> Result<Self, Error> {
-        let session = run.session.clone();
+        let session = run.session;
         if session.ws_url().is_empty() || session.token().is_empty() {
             let message = format!(
                 "session `{}` was named without asking the server, so its stream is not known; recover it with `get`",
@@ -121,17 +112,7 @@ impl RunStream {
             );
             return Err(Error::InvalidParameter { message });
         }
-        let http = &session.agb.http;
-        let connection = http
-            .open_socket(session.ws_url(), session.token(), session.session_id())
-            .await?;
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(MESSAGE_BYTES_MAX))
-            .max_frame_size(Some(MESSAGE_BYTES_MAX));
-        let socket = WebSocketStream::from_raw_socket(connection, Role::Client, Some(config)).await;
-        let mut pings = interval(PING_PAUSE);
-        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        pings.reset();
+        let mut socket = Socket::open(session, session.ws_url(), LIMITS).await?;
         let id = format!("{:032x}", rand::random::<u128>());
         let target = session.tool_server(RUN_CODE).unwrap_or("wuying_codespace");
         let request = json!({
@@ -144,18 +125,12 @@ impl RunStream {
                 "params": { "language": run.language, "timeoutS": run.timeout.as_secs(), "code": run.code },
             },
         });
-        let mut stream = Self {
-            session,
+        socket.send(Message::text(request.to_string())).await?;
+        Ok(Self {
             id,
             socket,
-            pings,
-            unanswered: 0,
             state: State::Running,
-        };
-        match stream.socket.send(Message::text(request.to_string())).await {
-            Ok(()) => Ok(stream),
-            Err(error) => Err(stream.session.broken(error).await),
-        }
+        })
     }
 
     /// What happens next; `None` when the run is over.
@@ -221,8 +196,9 @@ impl RunStream {
             if let State::Over = self.state {
                 return Ok(None);
             }
-            let outcome = match self.hear().await {
-                Ok(text) => read(&text, &self.id),
+            let outcome = match self.socket.next().await {
+                Ok(Message::Text(text)) => read(text.as_str(), &self.id),
+                Ok(_) => Ok(Step::Nothing),
                 Err(error) => Err(error),
             };
             match outcome {
@@ -236,43 +212,13 @@ impl RunStream {
                 Ok(Step::End(end, error)) => {
                     let told = matches!(self.state, State::Failed);
                     self.state = State::Over;
-                    // Nothing depends on whether the server hears the farewell.
-                    let _ = self.socket.close(None).await;
+                    self.socket.close().await;
                     return Ok(Some(Step::End(end, error.filter(|_| !told))));
                 }
                 Err(error) => {
                     self.state = State::Over;
                     return Err(error);
                 }
-            }
-        }
-    }
-
-    /// The next message. Asks for a sign of life when there is none.
-    async fn hear(&mut self) -> Result<String, Error> {
-        loop {
-            let heard = tokio::select! {
-                heard = self.socket.next() => heard,
-                _ = self.pings.tick() => {
-                    self.unanswered += 1;
-                    if self.unanswered > PINGS_MAX {
-                        let silence = tungstenite::Error::Io(std::io::ErrorKind::TimedOut.into());
-                        return Err(self.session.broken(silence).await);
-                    }
-                    if let Err(error) = self.socket.send(Message::Ping(bytes::Bytes::new())).await {
-                        return Err(self.session.broken(error).await);
-                    }
-                    continue;
-                }
-            };
-            self.unanswered = 0;
-            match heard {
-                Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),
-                Some(Ok(Message::Close(_))) | None => {
-                    return Err(self.session.broken(tungstenite::Error::ConnectionClosed).await);
-                }
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(self.session.broken(error).await),
             }
         }
     }
