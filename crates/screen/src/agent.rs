@@ -243,7 +243,7 @@ fn named_keys(names: &[String]) -> Result<Vec<Named>, AgentError> {
 }
 
 /// Names that programs use for keys, in lower case, and a browser's.
-const NAMES: [(&str, &str); 44] = [
+const NAMES: [(&str, &str); 49] = [
     ("ctrl", "Control"),
     ("control", "Control"),
     ("control_l", "Control"),
@@ -285,7 +285,12 @@ const NAMES: [(&str, &str); 44] = [
     ("down", "ArrowDown"),
     ("left", "ArrowLeft"),
     ("right", "ArrowRight"),
+    ("arrowup", "ArrowUp"),
+    ("arrowdown", "ArrowDown"),
+    ("arrowleft", "ArrowLeft"),
+    ("arrowright", "ArrowRight"),
     ("menu", "ContextMenu"),
+    ("contextmenu", "ContextMenu"),
     ("space", " "),
     ("spacebar", " "),
 ];
@@ -316,16 +321,7 @@ fn named_key(name: &str) -> Option<Named> {
         let number: u32 = lower.strip_prefix('f')?.parse().ok()?;
         (1..=24).contains(&number).then(|| format!("F{number}"))
     };
-    let browsers = || {
-        let key = lower.strip_prefix("arrow").unwrap_or(&lower);
-        NAMES
-            .iter()
-            .find(|(_, key_name)| {
-                key_name.eq_ignore_ascii_case(&lower) || key_name.eq_ignore_ascii_case(&format!("arrow{key}"))
-            })
-            .map(|(_, key)| (*key).to_owned())
-    };
-    let key = known.or_else(function).or_else(browsers)?;
+    let key = known.or_else(function)?;
     let side = if lower.ends_with("_r") { "Right" } else { "Left" };
     let code = match key.as_str() {
         "Control" | "Alt" | "Shift" | "Meta" => format!("{key}{side}"),

@@ -96,6 +96,12 @@ pub(crate) async fn key_of(
     FormerCaller::with_key(app, key).await?.valid()
 }
 
+/// The session, if the caller shows its token.
+pub(crate) async fn by_token(app: &App, headers: &HeaderMap, id: &str) -> Result<Arc<Session>, ApiError> {
+    audit::names(id);
+    Ok(app.control.session_by_token(id, token(headers)?).await?)
+}
+
 /// The session, if the caller shows its token or the key that owns it. `Authorization: Bearer` takes either.
 pub(crate) async fn holder(app: &App, headers: &HeaderMap, id: &str) -> Result<Arc<Session>, ApiError> {
     audit::names(id);

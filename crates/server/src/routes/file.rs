@@ -10,7 +10,7 @@ use berth_guest_api::FILES;
 use futures_util::StreamExt;
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
 
-use crate::auth::token;
+use crate::auth::by_token;
 use crate::body::Path;
 use crate::edge::{ended, explained};
 use crate::error::ApiError;
@@ -74,11 +74,7 @@ async fn pass(
     query: Option<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    audit::names(session_id);
-    let session = app
-        .control
-        .session_by_token(session_id, token(request.headers())?)
-        .await?;
+    let session = by_token(app, request.headers(), session_id).await?;
     audit::uses(&session);
     let query = query.unwrap_or_default();
     if !query.split('&').any(|part| part.starts_with("path=")) {

@@ -5,12 +5,12 @@ use axum::response::Response;
 use berth_agb_api::Code;
 use berth_guest_api::{PROCESSES, STREAM};
 
-use crate::auth::token;
+use crate::App;
+use crate::auth::by_token;
 use crate::body::Path;
 use crate::error::ApiError;
 use crate::openapi::OfStream;
 use crate::tunnel::{self, Tunnel};
-use crate::{App, audit};
 
 /// The WebSocket for code runs with live output.
 #[utoipa::path(
@@ -24,11 +24,7 @@ pub(crate) async fn open(
     Path(session_id): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    audit::names(&session_id);
-    let session = app
-        .control
-        .session_by_token(&session_id, token(request.headers())?)
-        .await?;
+    let session = by_token(&app, request.headers(), &session_id).await?;
     let _call = app.control.begin_call(&session).await?;
     tunnel::open(&app, session, STREAM, request, Tunnel::Stream).await
 }
@@ -55,11 +51,7 @@ pub(crate) async fn open_process(
     Path((session_id, process)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    audit::names(&session_id);
-    let session = app
-        .control
-        .session_by_token(&session_id, token(request.headers())?)
-        .await?;
+    let session = by_token(&app, request.headers(), &session_id).await?;
     // Goes into a path: nothing but what names have.
     if process.is_empty() || process.len() > 40 || !process.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Err(ApiError::new(
