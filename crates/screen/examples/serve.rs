@@ -17,7 +17,7 @@ use axum::Router;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path as UrlPath, State};
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use berth_screen::{Screen, Viewer};
@@ -52,6 +52,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         dist: args.dist,
     });
     let router = Router::new()
+        .route("/", get(async || Redirect::to("/view/x/")))
         .route(
             "/view/x/",
             get(async |State(app): State<Arc<App>>| file(&app.dist.join("index.html"))),

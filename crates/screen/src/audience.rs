@@ -5,34 +5,93 @@
 //! it; members that cannot are left behind as a group of their own, and are repainted from there when they can. Groups
 //! that have caught up hold the same picture, so they become one.
 //!
-//! Invariant: two groups that are current show the same, namely what the screen shows.
+//! While something moves, a group has a video encoder, whose packets build on each other. So a group in motion waits a
+//! moment for a member that cannot take the next frame, and groups in motion become one with a key frame, unless one of
+//! them is so slow that it would spoil the picture of the others.
+//!
+//! Invariant: two groups that are current and exact show the same, namely what the screen shows.
 
-use crate::encode::Shown;
+use std::time::{Duration, Instant};
+
+use crate::encode::{Allowance, Shown};
 use crate::ops::Ops;
 use crate::picture::Picture;
 use crate::region::Region;
+use crate::video::{Frame, VideoCodec, VideoEncoder};
 
 /// A viewer within this screen.
 pub type ViewerId = u64;
+
+/// How long a group in motion waits for a member.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// An encoder that had nothing to do for so long is given up.
+const ENCODER_IDLE: Duration = Duration::from_secs(5);
+/// Between two key frames that bring groups together: each costs as much as several frames.
+const KEY_GAP: Duration = Duration::from_secs(2);
+/// Between two key frames that pages ask for.
+const KEY_PAUSE: Duration = Duration::from_millis(400);
+/// Encoders whose packets build on each other: one for all, and one for slow links.
+const CHAINS: usize = 2;
 
 /// All viewers of a screen, in groups.
 #[derive(Default)]
 pub struct Audience {
     groups: Vec<Group>,
+    frame: Frame,
 }
 
 struct Group {
     shown: Shown,
     members: Vec<ViewerId>,
+    /// How its members can show motion, if they can.
+    codec: Option<VideoCodec>,
+    video: Option<Video>,
+    /// Since when a member holds up the next frame.
+    waiting: Option<Instant>,
+    /// A viewer lost its way in the video: the next frame is a key frame.
+    wants_key: bool,
+}
+
+struct Video {
+    encoder: Box<dyn VideoEncoder>,
+    last_key: Instant,
+    last_frame: Instant,
+}
+
+/// A part of an update, in the order in which pages draw it.
+#[derive(Debug, Clone, Copy)]
+pub enum Part<'a> {
+    /// Exact drawing operations.
+    Ops(&'a [u8]),
+    /// A video frame.
+    Frame(VideoCodec, &'a Frame),
+}
+
+/// What is needed for an update.
+pub struct Update<'a> {
+    /// What the screen shows.
+    pub picture: &'a Picture,
+    /// Memory to write operations in.
+    pub ops: &'a mut Ops,
+    /// Now.
+    pub now: Instant,
 }
 
 impl Audience {
     /// A viewer that has seen nothing of a picture this size.
-    pub fn join(&mut self, viewer: ViewerId, picture: &Picture) {
-        let shown = Shown::nothing(picture.width(), picture.height());
+    pub fn join(&mut self, viewer: ViewerId, codec: Option<VideoCodec>, picture: &Picture) {
+        // Pages that come together, after a restart say, see the same nothing.
+        let blank = |group: &&mut Group| group.codec == codec && group.shown.is_blank();
+        if let Some(group) = self.groups.iter_mut().find(blank) {
+            return group.members.push(viewer);
+        }
         self.groups.push(Group {
-            shown,
+            shown: Shown::nothing(picture.width(), picture.height()),
             members: vec![viewer],
+            codec,
+            video: None,
+            waiting: None,
+            wants_key: false,
         });
     }
 
@@ -44,66 +103,298 @@ impl Audience {
         self.groups.retain(|group| !group.members.is_empty());
     }
 
+    /// A viewer cannot decode what comes next without a key frame. One that asks again and again is not heard: the
+    /// others pay for it.
+    pub fn wants_key(&mut self, viewer: ViewerId, now: Instant) {
+        for group in self
+            .groups
+            .iter_mut()
+            .filter(|group| group.members.contains(&viewer))
+        {
+            let rested = |video: &Video| now.saturating_duration_since(video.last_key) >= KEY_PAUSE;
+            group.wants_key |= group.video.as_ref().is_some_and(rested);
+        }
+    }
+
     /// The screen changed in `fresh`.
     pub fn changed(&mut self, fresh: &Region) {
         for group in &mut self.groups {
             group.shown.changed(fresh);
+            if let Some(video) = &mut group.video {
+                video.encoder.changed(fresh);
+            }
         }
     }
 
-    /// Viewers that do not see all that the last capture shows.
-    pub fn behind(&self) -> impl Iterator<Item = ViewerId> + '_ {
-        self.groups
-            .iter()
-            .filter(|group| !group.shown.is_current())
-            .flat_map(|group| group.members.iter().copied())
+    /// When an update is due: for changes that are captured, or, if `pending`, that are still to be captured.
+    /// `allowance` says what a viewer can take, if anything.
+    pub fn due(
+        &self,
+        pending: bool,
+        now: Instant,
+        allowance: impl Fn(ViewerId) -> Option<Allowance>,
+    ) -> Option<Instant> {
+        let due = |group: &Group| {
+            let is_behind = pending || group.wants_key || !group.shown.is_current();
+            let sharpen = group.shown.sharpen_due();
+            if !is_behind && sharpen.is_none() {
+                return None;
+            }
+            // Not lazily: each member that is not ready is to call when it is.
+            let able: Vec<Allowance> = group.members.iter().filter_map(|id| allowance(*id)).collect();
+            if able.is_empty() {
+                return None;
+            }
+            if is_behind {
+                let blocked = able.len() < group.members.len();
+                return Some(group.waits_until(blocked, now).unwrap_or(now));
+            }
+            sharpen.filter(|_| able.iter().any(|able| able.is_idle))
+        };
+        self.groups.iter().filter_map(due).min()
     }
 
-    /// Brings viewers up to `picture`. `budget` says how many bytes a viewer can take, or that it can take none now;
-    /// `send` gets the operations, and for whom they are.
+    /// Brings viewers up to the picture. `allowance` says what a viewer can take, if anything; `send` gets the parts,
+    /// and for whom they are.
     pub fn update(
         &mut self,
-        picture: &Picture,
-        ops: &mut Ops,
-        budget: impl Fn(ViewerId) -> Option<usize>,
-        mut send: impl FnMut(&[ViewerId], &Ops),
+        update: Update<'_>,
+        allowance: impl Fn(ViewerId) -> Option<Allowance>,
+        mut send: impl FnMut(&[ViewerId], Part<'_>),
     ) {
+        let Update { picture, ops, now } = update;
+        self.join_in_motion(now, &allowance);
         let mut left_behind = Vec::new();
-        for group in self.groups.iter_mut().filter(|group| !group.shown.is_current()) {
+        let mut chains = self.groups.iter().filter(|group| group.is_chained()).count();
+        for group in &mut self.groups {
+            let needs =
+                group.wants_key || !group.shown.is_current() || group.shown.sharpen_due() <= Some(now);
+            if !needs {
+                continue;
+            }
             let (ready, blocked): (Vec<_>, Vec<_>) = group
                 .members
                 .iter()
-                .copied()
-                .partition(|id: &ViewerId| budget(*id).is_some());
+                .partition(|id: &&ViewerId| allowance(**id).is_some());
             // The slowest member decides how much at a time, so that they stay together.
-            let Some(budget) = ready.iter().filter_map(|id| budget(*id)).min() else {
+            let Some(least) = ready
+                .iter()
+                .filter_map(|id| allowance(*id))
+                .reduce(Allowance::least)
+            else {
                 continue;
             };
+            if group
+                .waits_until(!blocked.is_empty(), now)
+                .is_some_and(|until| until > now)
+            {
+                group.waiting.get_or_insert(now);
+                continue;
+            }
+            group.waiting = None;
             if !blocked.is_empty() {
-                left_behind.push(Group {
-                    shown: group.shown.clone(),
-                    members: blocked,
-                });
+                left_behind.push(group.split_off(blocked));
+                group.members = ready;
             }
-            group.members = ready;
-            group.shown.catch_up(picture, budget, ops);
-            if !ops.bytes().is_empty() {
-                send(&group.members, ops);
-            }
+            group.catch_up(picture, &least, now, ops, &mut self.frame, &mut chains, &mut send);
         }
         self.groups.append(&mut left_behind);
         self.unite();
     }
 
+    /// Groups in motion become one where their links allow it.
+    fn join_in_motion(&mut self, now: Instant, allowance: &impl Fn(ViewerId) -> Option<Allowance>) {
+        let kbps = |group: &Group| {
+            let able = group.members.iter().map(|id| allowance(*id));
+            // One that cannot take a frame now has no say, and joins nobody.
+            able.collect::<Option<Vec<_>>>()?
+                .iter()
+                .map(|able| able.kbps)
+                .min()
+        };
+        let host = |group: &Group| {
+            let video = group.video.as_ref().filter(|_| group.is_chained())?;
+            let rested = now.saturating_duration_since(video.last_key) >= KEY_GAP;
+            (rested && group.is_in_motion(now)).then(|| kbps(group))?
+        };
+        let full = self.groups.iter().filter(|group| group.is_chained()).count() >= CHAINS;
+        let Some((at, rate)) = (0..self.groups.len())
+            .filter_map(|at| Some((at, host(&self.groups[at])?)))
+            .min_by_key(|(_, rate)| *rate)
+        else {
+            return;
+        };
+        let joins = |group: &Group| {
+            let wants = group.is_in_motion(now) || (group.video.is_none() && !group.shown.is_current());
+            // One that lags much is shown motion apart, as long as there is an encoder left for it.
+            group.codec == self.groups[at].codec
+                && wants
+                && kbps(group).is_some_and(|own| {
+                    let alike = own * 5 / 4 >= rate && rate * 5 / 4 >= own;
+                    alike || (full && group.video.is_none())
+                })
+        };
+        let guests: Vec<usize> = (0..self.groups.len())
+            .filter(|n| *n != at && joins(&self.groups[*n]))
+            .collect();
+        if guests.is_empty() {
+            return;
+        }
+        let mut host = self.groups.swap_remove(at);
+        // What the last index held is at `at` now.
+        let last = self.groups.len();
+        for guest in guests.iter().rev() {
+            let index = if *guest == last { at } else { *guest };
+            host.members.append(&mut self.groups[index].members);
+        }
+        self.groups.retain(|group| !group.members.is_empty());
+        // A key frame over the whole screen makes all of them see the same.
+        host.wants_key = true;
+        self.groups.push(host);
+    }
+
     fn unite(&mut self) {
-        let (caught_up, mut groups): (Vec<_>, Vec<_>) = std::mem::take(&mut self.groups)
-            .into_iter()
-            .partition(|group| group.shown.is_current());
-        groups.extend(caught_up.into_iter().reduce(|mut one, other| {
-            one.members.extend(other.members);
-            one
-        }));
-        self.groups = groups;
+        let mut united: Vec<Group> = Vec::with_capacity(self.groups.len());
+        for group in std::mem::take(&mut self.groups) {
+            let twin = |held: &&mut Group| held.codec == group.codec && held.is_done() && group.is_done();
+            match united.iter_mut().find(twin) {
+                Some(held) => held.members.extend(group.members),
+                None => united.push(group),
+            }
+        }
+        self.groups = united;
+    }
+}
+
+impl Group {
+    fn is_done(&self) -> bool {
+        self.shown.is_current() && self.shown.is_exact()
+    }
+
+    fn is_chained(&self) -> bool {
+        self.video.is_some() && self.codec.is_some_and(VideoCodec::is_chained)
+    }
+
+    fn moved_at(&self) -> Option<Instant> {
+        self.video.as_ref().map(|video| video.last_frame)
+    }
+
+    fn is_in_motion(&self, now: Instant) -> bool {
+        self.moved_at()
+            .is_some_and(|at| now.saturating_duration_since(at) < PATIENCE)
+    }
+
+    /// Until when a frame waits for members that cannot take it.
+    fn waits_until(&self, blocked: bool, now: Instant) -> Option<Instant> {
+        (blocked && self.is_chained() && (self.is_in_motion(now) || self.waiting.is_some()))
+            .then(|| self.waiting.map_or(now, |since| since + PATIENCE))
+    }
+
+    fn split_off(&self, members: Vec<ViewerId>) -> Self {
+        Self {
+            shown: self.shown.clone(),
+            members,
+            codec: self.codec,
+            video: None,
+            waiting: None,
+            wants_key: false,
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one step of `update`, with what that has at hand"
+    )]
+    fn catch_up(
+        &mut self,
+        picture: &Picture,
+        allowance: &Allowance,
+        now: Instant,
+        ops: &mut Ops,
+        frame: &mut Frame,
+        chains: &mut usize,
+        send: &mut impl FnMut(&[ViewerId], Part<'_>),
+    ) {
+        // A third chain would cost everyone; without one, exact pixels come as fast as the link lets them.
+        let codec = self
+            .codec
+            .filter(|codec| self.video.is_some() || !codec.is_chained() || *chains < CHAINS);
+        let mut moving = self.shown.catch_up(picture, allowance, codec.is_some(), now, ops);
+        if !ops.bytes().is_empty() {
+            send(&self.members, Part::Ops(ops.bytes()));
+        }
+        let key = std::mem::take(&mut self.wants_key);
+        if key {
+            moving = Region::of(picture.bounds());
+        }
+        match codec {
+            Some(codec) if !moving.is_empty() => {
+                let was_chained = self.is_chained();
+                if self.show_motion(picture, &moving, codec, allowance, key, now, frame) {
+                    send(&self.members, Part::Frame(codec, frame));
+                }
+                *chains += usize::from(self.is_chained() && !was_chained);
+            }
+            _ => {
+                let idle = |at| now.saturating_duration_since(at) >= ENCODER_IDLE;
+                if self.moved_at().is_some_and(idle) && self.shown.is_exact() {
+                    *chains -= usize::from(self.is_chained());
+                    self.video = None;
+                }
+            }
+        }
+    }
+
+    /// Encodes a frame; false if there is none, and then what moves is still to be shown.
+    #[expect(clippy::too_many_arguments, reason = "as for `catch_up`")]
+    fn show_motion(
+        &mut self,
+        picture: &Picture,
+        moving: &Region,
+        codec: VideoCodec,
+        allowance: &Allowance,
+        key: bool,
+        now: Instant,
+        frame: &mut Frame,
+    ) -> bool {
+        let encoded = match &mut self.video {
+            Some(video) => video
+                .encoder
+                .encode(picture, moving.rects(), allowance.kbps, key, frame),
+            none => match codec.open(picture.width(), picture.height(), allowance.kbps) {
+                Ok(encoder) => {
+                    let video = none.insert(Video {
+                        encoder,
+                        last_key: now,
+                        last_frame: now,
+                    });
+                    video
+                        .encoder
+                        .encode(picture, moving.rects(), allowance.kbps, true, frame)
+                }
+                Err(error) => Err(error),
+            },
+        };
+        if let Some(video) = &mut self.video {
+            video.last_frame = now;
+            if frame.is_key {
+                video.last_key = now;
+            }
+        }
+        match encoded {
+            Ok(true) => self.shown.draw(picture, &frame.rects, now),
+            Ok(false) => {
+                self.wants_key = key;
+                self.shown.left_out(moving.rects());
+            }
+            Err(error) => {
+                tracing::warn!(%error, "motion is shown without video");
+                (self.video, self.codec) = (None, None);
+                // Those that a key frame was to bring together show different pictures.
+                self.shown = Shown::nothing(picture.width(), picture.height());
+            }
+        }
+        encoded == Ok(true)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::encode::tests::{Change, any_change, any_size, apply, same};
+use crate::encode::tests::{Change, allows, any_change, any_size, apply, same};
 use crate::painter::Painter;
 use crate::picture::Rect;
 
@@ -14,10 +14,11 @@ enum Step {
     Join,
     Leave(prop::sample::Index),
     Draw(Change),
-    /// An update while the viewers with these numbers' bits can take nothing.
+    /// An update after some milliseconds, while the viewers with these numbers' bits can take nothing.
     Update {
         blocked: u8,
         budget: usize,
+        later: u64,
     },
 }
 
@@ -26,8 +27,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Join),
         1 => any::<prop::sample::Index>().prop_map(Step::Leave),
         4 => any_change().prop_map(Step::Draw),
-        6 => (any::<u8>(), prop_oneof![Just(500usize), Just(usize::MAX)])
-            .prop_map(|(blocked, budget)| Step::Update { blocked, budget }),
+        6 => (any::<u8>(), prop_oneof![Just(500usize), Just(usize::MAX)], 0u64..400)
+            .prop_map(|(blocked, budget, later)| Step::Update { blocked, budget, later }),
     ]
 }
 
@@ -40,23 +41,36 @@ struct Pages {
 }
 
 impl Pages {
-    fn update(&mut self, picture: &Picture, budget: impl Fn(ViewerId) -> Option<usize>) {
+    fn update(&mut self, picture: &Picture, now: Instant, allowance: impl Fn(ViewerId) -> Option<Allowance>) {
         let Self {
             audience,
             painters,
             ops,
             encodings,
         } = self;
-        audience.update(picture, ops, budget, |ids, ops| {
+        let update = Update { picture, ops, now };
+        audience.update(update, allowance, |ids, part| {
             *encodings += 1;
             for id in ids {
-                painters.get_mut(id).unwrap().draw(ops.bytes());
+                let painter = painters.get_mut(id).unwrap();
+                match part {
+                    Part::Ops(ops) => painter.draw(ops),
+                    Part::Frame(codec, frame) => {
+                        let rects = frame.rects.iter().map(|r| (r.x0, r.y0, r.width(), r.height()));
+                        painter.show(
+                            codec.code(),
+                            frame.is_key,
+                            &rects.collect::<Vec<_>>(),
+                            &frame.bytes,
+                        );
+                    }
+                }
             }
         });
     }
 
-    fn join(&mut self, id: ViewerId, picture: &Picture) {
-        self.audience.join(id, picture);
+    fn join(&mut self, id: ViewerId, codec: Option<VideoCodec>, picture: &Picture) {
+        self.audience.join(id, codec, picture);
         self.painters
             .insert(id, Painter::sized(picture.width(), picture.height()));
     }
@@ -73,12 +87,13 @@ proptest! {
         let mut picture = Picture::unknown(width, height);
         let bounds = picture.bounds();
         apply(&mut picture, &Change::Fill(bounds, 7));
-        let (mut pages, mut last_id) = (Pages::default(), 0);
+        let (mut pages, mut last_id, mut now) = (Pages::default(), 0, Instant::now());
         for step in steps {
             match step {
                 Step::Join => {
                     last_id += 1;
-                    pages.join(last_id, &picture);
+                    let codecs = [None, Some(VideoCodec::Vp8), Some(VideoCodec::Jpeg), Some(VideoCodec::Vp8)];
+                    pages.join(last_id, codecs[last_id as usize % 4], &picture);
                 }
                 Step::Leave(_) if pages.painters.is_empty() => {}
                 Step::Leave(which) => {
@@ -92,15 +107,27 @@ proptest! {
                     let area = apply(&mut picture, &change);
                     pages.audience.changed(&Region::of(area));
                 }
-                Step::Update { blocked, budget } => {
-                    pages.update(&picture, |id| (blocked >> (id % 8) & 1 == 0).then_some(budget));
+                Step::Update { blocked, budget, later } => {
+                    now += Duration::from_millis(later);
+                    pages.update(&picture, now, |id| {
+                        let slow = Allowance { rate: 2e4, kbps: 200, ..allows(budget) };
+                        (blocked >> (id % 8) & 1 == 0).then_some(if id % 3 == 0 { slow } else { allows(budget) })
+                    });
                 }
             }
             prop_assert!(pages.audience.groups.len() <= pages.painters.len());
         }
-        pages.update(&picture, |_| Some(usize::MAX));
-        prop_assert_eq!(pages.audience.behind().count(), 0);
-        prop_assert!(pages.audience.groups.len() <= 1, "who sees the same is one group");
+        let mut rounds = 0;
+        while let Some(due) = pages.audience.due(false, now, |_| Some(allows(usize::MAX))) {
+            now = now.max(due);
+            pages.update(&picture, now, |_| Some(allows(usize::MAX)));
+            rounds += 1;
+            prop_assert!(rounds < 300, "each round must get somewhere");
+        }
+        let codecs: Vec<_> = pages.audience.groups.iter().map(|group| group.codec).collect();
+        for (n, codec) in codecs.iter().enumerate() {
+            prop_assert!(!codecs[..n].contains(codec), "who sees the same is one group");
+        }
         for painter in pages.painters.values() {
             prop_assert!(same(painter, &picture));
         }
@@ -114,12 +141,90 @@ fn viewers_in_step_share_one_encoding() {
     apply(&mut picture, &Change::Fill(bounds, 1));
     let mut pages = Pages::default();
     for id in 1..=5 {
-        pages.join(id, &picture);
+        pages.join(id, None, &picture);
     }
-    pages.update(&picture, |_| Some(usize::MAX));
+    let now = Instant::now();
+    pages.update(&picture, now, |_| Some(allows(usize::MAX)));
     pages.encodings = 0;
     let area = apply(&mut picture, &Change::Text(Rect::at(10, 10, 50, 20), 3));
     pages.audience.changed(&Region::of(area));
-    pages.update(&picture, |_| Some(usize::MAX));
+    pages.update(&picture, now, |_| Some(allows(usize::MAX)));
     assert_eq!(pages.encodings, 1);
+}
+
+/// A film of `frames` pictures 33 ms apart, before it comes to rest.
+fn play(
+    pages: &mut Pages,
+    picture: &mut Picture,
+    start: Instant,
+    frames: u32,
+    able: impl Fn(ViewerId, u32) -> Option<Allowance>,
+) {
+    for frame in 0..frames {
+        let area = apply(picture, &Change::Photo(picture.bounds(), frame * 977));
+        pages.audience.changed(&Region::of(area));
+        pages.update(
+            picture,
+            start + Duration::from_millis(u64::from(frame) * 33),
+            |id| able(id, frame),
+        );
+    }
+}
+
+#[test]
+fn viewers_of_a_film_share_one_encoder_and_a_slow_one_has_its_own() {
+    let mut picture = Picture::unknown(640, 360);
+    let mut pages = Pages::default();
+    for id in 1..=4 {
+        pages.join(id, Some(VideoCodec::Vp8), &picture);
+    }
+    let start = Instant::now();
+    let slow = Allowance {
+        rate: 3e4,
+        kbps: 200,
+        ..allows(usize::MAX)
+    };
+    let chains = |pages: &Pages| {
+        pages
+            .audience
+            .groups
+            .iter()
+            .filter(|group| group.is_chained())
+            .count()
+    };
+    play(&mut pages, &mut picture, start, 60, |_, _| {
+        Some(allows(usize::MAX))
+    });
+    assert_eq!(chains(&pages), 1);
+    assert!(pages.encodings < 75, "{} for 60 frames", pages.encodings);
+
+    // One that cannot follow is waited for, then left to itself; when it can, it has an encoder for its link.
+    let start = start + Duration::from_secs(3);
+    play(&mut pages, &mut picture, start, 90, |id, frame| {
+        match (id, frame) {
+            (4, 10..=30) => None,
+            (4, 31..) => Some(slow),
+            _ => Some(allows(usize::MAX)),
+        }
+    });
+    assert_eq!(chains(&pages), 2);
+    assert_eq!(
+        pages
+            .audience
+            .groups
+            .iter()
+            .map(|group| group.members.len())
+            .max(),
+        Some(3)
+    );
+
+    // It recovers, and they are one again.
+    play(
+        &mut pages,
+        &mut picture,
+        start + Duration::from_secs(4),
+        90,
+        |_, _| Some(allows(usize::MAX)),
+    );
+    assert_eq!(chains(&pages), 1);
 }

@@ -207,9 +207,10 @@ impl Capture {
             watch.keep(&seats);
         }
         for seat in seats {
-            let known = self.watch.as_ref().is_some_and(|watch| watch.has(&seat));
-            if seat.page().is_some() && !known {
-                self.admit(seat)?;
+            match self.watch.as_mut().filter(|watch| watch.has(&seat)) {
+                Some(watch) => watch.follow_decoder(&seat),
+                None if seat.page().is_some() => self.admit(seat)?,
+                None => {}
             }
         }
         if let Some(watch) = self.watch.take_if(|watch| watch.is_unwatched()) {

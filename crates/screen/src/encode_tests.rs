@@ -94,6 +94,22 @@ pub fn any_size() -> impl Strategy<Value = (usize, usize)> {
     (1..330usize, 1..210usize)
 }
 
+/// A link that takes `budget` bytes an update.
+pub fn allows(budget: usize) -> Allowance {
+    Allowance {
+        budget,
+        rate: 2e7,
+        kbps: 2_000,
+        is_idle: true,
+    }
+}
+
+/// One update without video.
+fn catch_up(shown: &mut Shown, wanted: &Picture, budget: usize, ops: &mut Ops) {
+    let moving = shown.catch_up(wanted, &allows(budget), false, Instant::now(), ops);
+    assert!(moving.is_empty());
+}
+
 pub fn same(painter: &Painter, picture: &Picture) -> bool {
     (0..picture.height())
         .all(|y| painter.pixels[y * painter.width..][..painter.width] == *picture.row(y, 0, picture.width()))
@@ -117,12 +133,12 @@ proptest! {
             for change in round {
                 shown.changed(&Region::of(apply(&mut wanted, &change)));
             }
-            shown.catch_up(&wanted, budget, &mut ops);
+            catch_up(&mut shown, &wanted, budget, &mut ops);
             painter.draw(ops.bytes());
         }
         let mut rounds = 0;
         while !shown.is_current() {
-            shown.catch_up(&wanted, budget, &mut ops);
+            catch_up(&mut shown, &wanted, budget, &mut ops);
             painter.draw(ops.bytes());
             rounds += 1;
             prop_assert!(rounds < 500, "each round must get somewhere");
@@ -140,7 +156,7 @@ fn motion_that_does_not_fit_is_repainted_all_over() {
     for frame in 0..30 {
         let all = apply(&mut wanted, &Change::Photo(Rect::at(0, 0, 320, 200), frame * 977));
         shown.changed(&Region::of(all));
-        shown.catch_up(&wanted, 320 * 50 * 2, &mut ops);
+        catch_up(&mut shown, &wanted, 320 * 50 * 2, &mut ops);
         painter.draw(ops.bytes());
         let bottom = &painter.pixels[320 * 199..];
         bottoms += u32::from(bottom == wanted.row(199, 0, 320));
@@ -159,14 +175,14 @@ fn a_letter_costs_little_and_a_scrolled_terminal_costs_a_line() {
         );
     }
     shown.changed(&Region::of(wanted.bounds()));
-    shown.catch_up(&wanted, usize::MAX, &mut ops);
+    catch_up(&mut shown, &wanted, usize::MAX, &mut ops);
     let all = ops.bytes().len();
 
     let bounds = wanted.bounds();
     apply(&mut wanted, &Change::Scroll(bounds, -12));
     let line = apply(&mut wanted, &Change::Text(Rect::at(0, 468, 640, 12), 11));
     shown.changed(&Region::of(wanted.bounds()));
-    shown.catch_up(&wanted, usize::MAX, &mut ops);
+    catch_up(&mut shown, &wanted, usize::MAX, &mut ops);
     assert!(
         ops.bytes().len() < line.area() + 300,
         "{} of {all}",
@@ -175,10 +191,93 @@ fn a_letter_costs_little_and_a_scrolled_terminal_costs_a_line() {
 
     let letter = apply(&mut wanted, &Change::Text(Rect::at(100, 100, 7, 12), 5));
     shown.changed(&Region::of(letter));
-    shown.catch_up(&wanted, usize::MAX, &mut ops);
+    catch_up(&mut shown, &wanted, usize::MAX, &mut ops);
     assert!(ops.bytes().len() < 150, "{}", ops.bytes().len());
 
     shown.changed(&Region::of(wanted.bounds()));
-    shown.catch_up(&wanted, usize::MAX, &mut ops);
+    catch_up(&mut shown, &wanted, usize::MAX, &mut ops);
     assert!(ops.bytes().is_empty());
+}
+
+/// What one update does to a page that can show video: draws the frame's area as it is, which is better than any codec
+/// does, and says how large it was.
+fn watch(shown: &mut Shown, wanted: &Picture, painter: &mut Painter, now: Instant) -> usize {
+    let mut ops = Ops::default();
+    let moving = shown.catch_up(wanted, &allows(usize::MAX), true, now, &mut ops);
+    painter.draw(ops.bytes());
+    shown.draw(wanted, moving.rects(), now);
+    for rect in moving.rects() {
+        painter.blur(rect.x0, rect.y0, rect.width(), rect.height());
+    }
+    moving.rects().iter().map(Rect::area).sum()
+}
+
+#[test]
+fn a_film_is_video_the_text_beside_it_is_exact_and_all_is_exact_in_the_end() {
+    let (width, height) = (1280, 720);
+    let (mut shown, mut painter) = (Shown::nothing(width, height), Painter::sized(width, height));
+    let mut wanted = Picture::unknown(width, height);
+    apply(&mut wanted, &Change::Text(Rect::at(0, 0, width, height), 3));
+    let start = Instant::now();
+    let at = |ms| start + std::time::Duration::from_millis(ms);
+    assert_eq!(
+        watch(&mut shown, &wanted, &mut painter, at(0)),
+        0,
+        "text is sent exactly"
+    );
+    assert!(same(&painter, &wanted));
+
+    let film = Rect::at(640, 128, 512, 320);
+    for frame in 0..30u64 {
+        let area = apply(&mut wanted, &Change::Photo(film, frame as u32 * 977));
+        let letter = apply(
+            &mut wanted,
+            &Change::Text(Rect::at(40 + frame as usize * 8, 600, 8, 12), frame as u32),
+        );
+        shown.changed(&Region::of(area));
+        shown.changed(&Region::of(letter));
+        let moving = watch(&mut shown, &wanted, &mut painter, at(100 + frame * 33));
+        if frame > 3 {
+            assert!(
+                (film.area()..film.area() * 5 / 4).contains(&moving),
+                "{moving} pixels"
+            );
+        }
+        for y in 600..612 {
+            let row = &painter.pixels[y * width..][..width];
+            assert!(row == wanted.row(y, 0, width), "what is typed meanwhile is exact");
+        }
+    }
+    assert!(shown.is_current() && !shown.is_exact());
+    assert!(!same(&painter, &wanted));
+    let mut now = at(100 + 29 * 33);
+    let mut rounds = 0;
+    while let Some(due) = shown.sharpen_due() {
+        now = now.max(due);
+        assert_eq!(watch(&mut shown, &wanted, &mut painter, now), 0);
+        rounds += 1;
+        assert!(rounds < 300, "each round must get somewhere");
+    }
+    assert!(same(&painter, &wanted));
+}
+
+#[test]
+fn scrolling_text_is_never_video() {
+    let (mut shown, mut painter) = (Shown::nothing(640, 480), Painter::sized(640, 480));
+    let mut wanted = Picture::unknown(640, 480);
+    for y in 0..480 {
+        apply(
+            &mut wanted,
+            &Change::Text(Rect::at(0, y, 640, 1), (y as u32 / 12 * 7919) << 8),
+        );
+    }
+    let start = Instant::now();
+    for line in 0..60u64 {
+        let now = start + std::time::Duration::from_millis(line * 33);
+        shown.changed(&Region::of(wanted.bounds()));
+        assert_eq!(watch(&mut shown, &wanted, &mut painter, now), 0);
+        let bounds = wanted.bounds();
+        apply(&mut wanted, &Change::Scroll(bounds, -12));
+        apply(&mut wanted, &Change::Text(Rect::at(0, 468, 640, 12), line as u32));
+    }
 }

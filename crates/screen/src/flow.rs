@@ -34,6 +34,30 @@ const BUDGET_SPAN: f64 = 0.25;
 /// Bounds of [`Flow::budget`].
 const BUDGET: (f64, f64) = (128_000.0, 8_000_000.0);
 
+/// kbit/s of video before anything is known, and its bounds.
+const FIRST_BITRATE: f64 = 1_500.0;
+const BITRATE: (f64, f64) = (150.0, 12_000.0);
+/// kbit/s of video that a million pixels are worth at most.
+const BITRATE_PER_MEGAPIXEL: f64 = 4_300.0;
+/// A round trip that is longer than the shortest by so much means that something queues up.
+const QUEUEING: Duration = Duration::from_millis(45);
+/// Below this nothing does.
+const QUIET: Duration = Duration::from_millis(20);
+/// What a queue takes off the bitrate, and a quiet link adds, once in a round trip.
+const SLOWER: f64 = 0.8;
+const FASTER: f64 = 1.06;
+/// Between two changes of the bitrate on a short path.
+const BITRATE_PAUSE: Duration = Duration::from_millis(30);
+/// How far the window in motion exceeds what the bitrate puts on the link, and the time beside the round trip that
+/// frames spend in the sender and the page.
+const MOTION_GAIN: f64 = 1.2;
+const MOTION_SPAN: Duration = Duration::from_millis(40);
+/// One frame fits whatever the window.
+const MOTION_BYTES: f64 = 6_000.0;
+/// Of what the link holds: with less on its way, what is not urgent may follow.
+const IDLE_SHARE: f64 = 0.6;
+const IDLE_BYTES: f64 = 3_000.0;
+
 /// An acknowledgement of an update that is not in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NeverSent(pub u32);
@@ -52,6 +76,12 @@ pub struct Flow {
     rates: VecDeque<(f64, Instant)>,
     /// The last rate that counted: kept when all measurements are old.
     rate: Option<f64>,
+    /// kbit/s of video.
+    bitrate: Option<f64>,
+    bitrate_max: Option<f64>,
+    bitrate_fixed_until: Option<Instant>,
+    /// The last update was a video frame.
+    in_motion: bool,
 }
 
 #[derive(Debug)]
@@ -84,8 +114,32 @@ impl Flow {
         self.last_sent + 1
     }
 
-    /// The next update, of so many bytes, goes out.
-    pub fn sent(&mut self, bytes: usize, now: Instant) {
+    /// Bytes a second that the link delivers.
+    pub fn rate(&self) -> f64 {
+        self.rate.unwrap_or(FIRST_RATE)
+    }
+
+    /// kbit/s that video should not exceed.
+    pub fn bitrate(&self) -> u32 {
+        let most = self.bitrate_max.unwrap_or(BITRATE.1);
+        self.bitrate.unwrap_or(FIRST_BITRATE).clamp(BITRATE.0, most) as u32
+    }
+
+    /// The screen has so many pixels, which bounds the bitrate.
+    pub fn set_pixels(&mut self, pixels: usize) {
+        let most = pixels as f64 / 1e6 * BITRATE_PER_MEGAPIXEL;
+        self.bitrate_max = Some(most.clamp(BITRATE.0 * 4.0, BITRATE.1));
+    }
+
+    /// Whether so little is on its way that what is not urgent may follow.
+    pub fn is_idle(&self) -> bool {
+        (self.bytes_in_flight as f64)
+            < self.rate() * self.shortest_round_trip().as_secs_f64() * IDLE_SHARE + IDLE_BYTES
+    }
+
+    /// The next update, of so many bytes, goes out; `motion` if it is a video frame.
+    pub fn sent(&mut self, bytes: usize, motion: bool, now: Instant) {
+        self.in_motion = motion;
         self.last_sent += 1;
         self.bytes_in_flight += bytes;
         let window_filled = self.bytes_in_flight as f64 >= self.window();
@@ -138,6 +192,8 @@ impl Flow {
             self.round_trip = Some((round_trip, now));
         }
 
+        self.follow_queue(round_trip, now);
+
         // What arrived since this was sent, over the longer of both spans: from its sending, and from the last arrival
         // that its sending knew. Either alone flatters a link that delivers in bursts.
         let since_arrival = update
@@ -163,13 +219,40 @@ impl Flow {
         }
     }
 
-    fn rate(&self) -> f64 {
-        self.rate.unwrap_or(FIRST_RATE)
+    /// Lets the bitrate follow the link: down when updates queue up, up while they do not.
+    fn follow_queue(&mut self, round_trip: Duration, now: Instant) {
+        let shortest = self.shortest_round_trip();
+        if self.bitrate_fixed_until.is_some_and(|until| now < until) {
+            return;
+        }
+        let queueing = round_trip.saturating_sub(shortest);
+        let (factor, pause) = if queueing > QUEUEING {
+            // What is on its way already was sent at the old rate.
+            (SLOWER, round_trip)
+        } else if queueing < QUIET && self.in_motion {
+            (FASTER, shortest)
+        } else {
+            return;
+        };
+        let most = self.bitrate_max.unwrap_or(BITRATE.1);
+        let bitrate = self.bitrate.unwrap_or(FIRST_BITRATE) * factor;
+        self.bitrate = Some(bitrate.clamp(BITRATE.0, most));
+        self.bitrate_fixed_until = Some(now + pause.max(BITRATE_PAUSE));
+    }
+
+    fn shortest_round_trip(&self) -> Duration {
+        self.round_trip.map_or(FIRST_ROUND_TRIP, |(shortest, _)| shortest)
     }
 
     fn window(&self) -> f64 {
-        let round_trip = self.round_trip.map_or(FIRST_ROUND_TRIP, |(shortest, _)| shortest);
-        self.rate() * round_trip.as_secs_f64() * GAIN + SLACK_BYTES
+        let round_trip = self.shortest_round_trip();
+        let window = self.rate() * round_trip.as_secs_f64() * GAIN + SLACK_BYTES;
+        if !self.in_motion {
+            return window;
+        }
+        let bytes_per_second = f64::from(self.bitrate()) * 125.0;
+        let motion = bytes_per_second * (round_trip + MOTION_SPAN).as_secs_f64() * MOTION_GAIN;
+        window.min(motion).max(MOTION_BYTES)
     }
 }
 

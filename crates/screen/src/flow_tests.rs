@@ -22,7 +22,7 @@ fn transfer(flow: &mut Flow, bytes_per_second: f64, delay: Duration, update: usi
         }
         while flow.is_open() {
             let seq = flow.next_seq();
-            flow.sent(update, now);
+            flow.sent(update, false, now);
             link_free = link_free.max(now) + Duration::from_secs_f64(update as f64 / bytes_per_second);
             acks.push_back((link_free + delay, seq));
         }
@@ -60,12 +60,60 @@ fn small_updates_do_not_make_a_link_look_slow() {
     let before = flow.rate();
     for n in 0..1000 {
         let now = start + ms(10_000 + n * 50);
-        flow.sent(300, now);
+        flow.sent(300, false, now);
         let seq = flow.last_sent;
         flow.received(seq, now + ms(20)).unwrap();
         flow.painted(seq).unwrap();
     }
     assert!(flow.rate() > before * 0.9, "{} of {before}", flow.rate());
+}
+
+/// Frames at the bitrate that `flow` asks for, 30 a second, over a link; gives the longest delay in the second half.
+fn play(flow: &mut Flow, bytes_per_second: f64, delay: Duration, span: Duration) -> Duration {
+    let start = Instant::now();
+    let (mut now, mut link_free, mut worst) = (start, start, Duration::ZERO);
+    let mut acks: VecDeque<(Instant, u32)> = VecDeque::new();
+    while now < start + span {
+        while let Some((at, seq)) = acks.front().copied().filter(|(at, _)| *at <= now) {
+            acks.pop_front();
+            flow.received(seq, at).unwrap();
+            flow.painted(seq).unwrap();
+        }
+        if flow.is_open() {
+            let frame = (flow.bitrate() * 125 / 30) as usize;
+            let seq = flow.next_seq();
+            flow.sent(frame, true, now);
+            link_free = link_free.max(now) + Duration::from_secs_f64(frame as f64 / bytes_per_second);
+            if now > start + span / 2 {
+                worst = worst.max(link_free - now);
+            }
+            acks.push_back((link_free + delay, seq));
+        }
+        now += ms(33);
+    }
+    worst
+}
+
+#[test]
+fn video_follows_the_link_and_does_not_queue_up() {
+    let mut slow = Flow::default();
+    slow.set_pixels(1280 * 720);
+    let worst = play(&mut slow, 125_000.0, ms(100), Duration::from_secs(20));
+    assert!(worst < ms(150), "a frame waits {worst:?} on a link of 1 Mbit/s");
+    assert!(
+        (400..=1_100).contains(&slow.bitrate()),
+        "{} kbit/s",
+        slow.bitrate()
+    );
+
+    let mut fast = Flow::default();
+    fast.set_pixels(1280 * 720);
+    play(&mut fast, 12_500_000.0, ms(5), Duration::from_secs(10));
+    assert!(
+        (3_500..4_500).contains(&fast.bitrate()),
+        "{} kbit/s",
+        fast.bitrate()
+    );
 }
 
 #[test]
@@ -74,7 +122,7 @@ fn a_device_that_does_not_paint_stops_the_updates() {
     let now = Instant::now();
     let mut sent = 0;
     while flow.is_open() {
-        flow.sent(10, now);
+        flow.sent(10, false, now);
         sent += 1;
         flow.received(sent, now + ms(1)).unwrap();
     }
@@ -92,7 +140,7 @@ proptest! {
         for (kind, seq, bytes, later) in events {
             now += ms(later);
             match kind {
-                0 if flow.is_open() => flow.sent(bytes, now),
+                0 if flow.is_open() => flow.sent(bytes, false, now),
                 0 => {}
                 1 => {
                     let known = seq > 0 && seq <= flow.last_sent;

@@ -1,5 +1,6 @@
 //! For tests: a page in Rust. Draws messages as the format says, from the format alone, and panics at what breaks it.
 
+use berth_codec::Vp8Decoder;
 use flate2::{Decompress, FlushDecompress};
 
 /// A canvas and its deflate stream.
@@ -15,6 +16,10 @@ pub struct Painter {
     /// The pointer's shape, as it was sent.
     pub cursor: Vec<u8>,
     pub hellos: usize,
+    /// Video frames.
+    pub frames: usize,
+    video: Option<Vp8Decoder>,
+    lost: bool,
 }
 
 impl Painter {
@@ -28,6 +33,9 @@ impl Painter {
             input_seq: 0,
             cursor: Vec::new(),
             hellos: 0,
+            frames: 0,
+            video: None,
+            lost: false,
         }
     }
 
@@ -71,6 +79,14 @@ impl Painter {
                 self.draw(body.0);
                 Some(self.seq)
             }
+            4 => {
+                self.head(&mut body);
+                let (key, codec) = (body.u8() == 1, body.u8());
+                let count = body.u16();
+                let rects: Vec<_> = (0..count).map(|_| self.area(&mut body)).collect();
+                self.show(codec, key, &rects, body.0);
+                Some(self.seq)
+            }
             5 => {
                 let (width, height) = (usize::from(body.u16()), usize::from(body.u16()));
                 let (hot_x, hot_y) = (usize::from(body.u16()), usize::from(body.u16()));
@@ -81,6 +97,54 @@ impl Painter {
             }
             kind => panic!("message kind {kind}"),
         }
+    }
+
+    /// Draws areas of a video frame.
+    pub fn show(&mut self, codec: u8, key: bool, rects: &[(usize, usize, usize, usize)], bytes: &[u8]) {
+        self.frames += 1;
+        match codec {
+            0 => {
+                if key {
+                    self.video =
+                        Some(Vp8Decoder::new(self.width, self.height).expect("a size that VP8 takes"));
+                }
+                if self.lost && self.video.is_none() {
+                    return rects
+                        .iter()
+                        .for_each(|&(x, y, width, height)| self.blur(x, y, width, height));
+                }
+                let video = self.video.as_mut().expect("a key frame first");
+                let picture = video.decode(bytes).expect("a packet that fits those before");
+                let mut row = vec![0; self.width];
+                for (x, y, width, height) in rects {
+                    for line in *y..y + height {
+                        picture.row(line, &mut row);
+                        self.pixels[line * self.width + x..][..*width].copy_from_slice(&row[*x..][..*width]);
+                    }
+                }
+            }
+            1 => {
+                let mut pictures = Fields(bytes);
+                for (x, y, width, height) in rects {
+                    let length = pictures.u32() as usize;
+                    assert!(pictures.take(length).starts_with(&[0xFF, 0xD8]), "a JPEG picture");
+                    self.blur(*x, *y, *width, *height);
+                }
+                assert!(pictures.0.is_empty(), "bytes after the last picture");
+            }
+            codec => panic!("codec {codec}"),
+        }
+    }
+
+    /// The decoder is gone, as they do go; nothing is shown until a key frame comes.
+    pub fn lose_video(&mut self) {
+        self.video = None;
+        self.lost = true;
+    }
+
+    /// Something that is nearly right is drawn: no decoder in here shows what.
+    pub fn blur(&mut self, x: usize, y: usize, width: usize, height: usize) {
+        self.each((x, y, width, height), |_, _| 0xFE_DC_BA);
     }
 
     fn head(&mut self, body: &mut Fields<'_>) {

@@ -138,6 +138,11 @@ impl Picture {
         &self.pixels[y * self.width + x0..y * self.width + x1]
     }
 
+    /// The pixels from the first of `rect` on, and how far its rows are apart.
+    pub fn pixels_from(&self, rect: &Rect) -> (&[u32], usize) {
+        (&self.pixels[rect.y0 * self.width + rect.x0..], self.width)
+    }
+
     /// Has `draw` write to the pixels of row `y` in columns `x0..x1`.
     pub fn draw_row(&mut self, y: usize, x0: usize, x1: usize, draw: impl FnOnce(&mut [u32])) {
         draw(&mut self.pixels[y * self.width + x0..y * self.width + x1]);

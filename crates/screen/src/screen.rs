@@ -145,6 +145,10 @@ impl Viewer {
                     core.capture.ring();
                 }
             }
+            Message::VideoFailed(failure) => {
+                self.seat.video_failed(failure);
+                core.roster_changed();
+            }
             Message::Input(seq, input) => {
                 core.input.push(&self.seat, seq, &input)?;
                 return Ok(Received {

@@ -12,9 +12,10 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::audience::ViewerId;
+use crate::encode::Allowance;
 use crate::flow::Flow;
 use crate::wire::WireError;
-use crate::wire::page::Hello;
+use crate::wire::page::{Hello, VideoFailure};
 
 /// What one viewer and the screen share.
 pub struct Seat {
@@ -32,7 +33,8 @@ pub struct Seat {
 struct State {
     page: Option<Hello>,
     flow: Flow,
-    /// Bounded by `waiting`: a hello, a cursor and an update at most.
+    failure: Option<VideoFailure>,
+    /// Bounded by `waiting`: a hello, a cursor and an update of two parts at most.
     queue: VecDeque<Bytes>,
     waiting: bool,
     /// The capture thread has something for it and wants to hear when it can take that.
@@ -125,19 +127,46 @@ impl Seat {
         Ok(state.flow.is_open() && state.call())
     }
 
+    /// The page cannot decode the video.
+    pub fn video_failed(&self, failure: VideoFailure) {
+        let mut state = self.state();
+        if failure == VideoFailure::Broken
+            && let Some(page) = &mut state.page
+        {
+            page.decodes_video = false;
+        }
+        state.failure = Some(failure);
+    }
+
     // For the capture thread.
+
+    /// What the page's decoder complained of since it was asked last.
+    pub fn take_failure(&self) -> Option<VideoFailure> {
+        self.state().failure.take()
+    }
 
     /// What the page said of itself, once it has.
     pub fn page(&self) -> Option<Hello> {
         self.state().page
     }
 
-    /// Bytes that the next update may have; none when the viewer can take none, and then it calls when it can.
-    pub fn budget(&self) -> Option<usize> {
+    /// What the next update may have; none when the viewer can take none, and then it calls when it can.
+    pub fn allowance(&self) -> Option<Allowance> {
         let mut state = self.state();
         let open = state.is_open();
-        state.wanted |= !open;
-        open.then(|| state.flow.budget())
+        let is_idle = state.flow.is_idle();
+        state.wanted |= !open || !is_idle;
+        open.then(|| Allowance {
+            budget: state.flow.budget(),
+            rate: state.flow.rate(),
+            kbps: state.flow.bitrate(),
+            is_idle,
+        })
+    }
+
+    /// The screen has so many pixels.
+    pub fn set_pixels(&self, pixels: usize) {
+        self.state().flow.set_pixels(pixels);
     }
 
     /// Whether the viewer takes a message now; if not, it calls when it does.
@@ -153,10 +182,10 @@ impl Seat {
         self.state().flow.next_seq()
     }
 
-    /// Hands an update to the viewer.
-    pub fn send_update(&self, message: Bytes) {
+    /// Hands an update to the viewer; `motion` if it is a video frame.
+    pub fn send_update(&self, message: Bytes, motion: bool) {
         let mut state = self.state();
-        state.flow.sent(message.len(), Instant::now());
+        state.flow.sent(message.len(), motion, Instant::now());
         self.push(state, message);
     }
 

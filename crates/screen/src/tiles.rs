@@ -34,6 +34,52 @@ pub fn difference(shown: &Picture, wanted: &Picture, area: &Rect) -> Option<Rect
     tight
 }
 
+/// A tile that differs.
+#[derive(Debug, Clone, Copy)]
+pub struct Change {
+    /// The tile, cut to the picture.
+    pub tile: Rect,
+    /// The tight rectangle around its changes.
+    pub rect: Rect,
+    /// It has more colours than a palette holds.
+    pub is_photo: bool,
+}
+
+/// What differs inside `area`, tile by tile.
+pub fn changes(shown: &Picture, wanted: &Picture, area: &Rect, ops: &mut Ops) -> Vec<Change> {
+    let whole = Rect {
+        x0: area.x0 / TILE_WIDTH * TILE_WIDTH,
+        y0: area.y0 / TILE_HEIGHT * TILE_HEIGHT,
+        ..*area
+    };
+    let change = |part: Rect| {
+        let rect = difference(shown, wanted, &part.intersection(area))?;
+        let (column, row) = (part.x0 / TILE_WIDTH, part.y0 / TILE_HEIGHT);
+        let tile = Rect::at(column * TILE_WIDTH, row * TILE_HEIGHT, TILE_WIDTH, TILE_HEIGHT);
+        Some(Change {
+            tile: tile.intersection(&wanted.bounds()),
+            rect,
+            is_photo: !ops.is_text_like(wanted, &rect),
+        })
+    };
+    tiles(&whole).filter_map(change).collect()
+}
+
+/// The tiles of `area`, which begins with one, from the top.
+pub fn tiles(area: &Rect) -> impl Iterator<Item = Rect> + use<> {
+    let area = *area;
+    let bands = (area.y0..area.y1).step_by(TILE_HEIGHT);
+    bands.flat_map(move |y| {
+        let columns = (area.x0..area.x1).step_by(TILE_WIDTH);
+        columns.map(move |x| Rect::at(x, y, TILE_WIDTH, TILE_HEIGHT).intersection(&area))
+    })
+}
+
+/// Paints all of `area`, a row of tiles.
+pub fn paint(wanted: &Picture, area: &Rect, ops: &mut Ops) {
+    paint_run(wanted, &tiles(area).collect::<Vec<_>>(), ops);
+}
+
 /// Paints what differs inside `area`, band by band, and makes `shown` equal `wanted` where it painted. Stops after a
 /// band that `full` finds to be enough, and gives back the rest of the area.
 pub fn paint_difference(

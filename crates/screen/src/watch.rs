@@ -13,15 +13,18 @@ use x11rb::protocol::xfixes::{ConnectionExt as _, CursorNotifyMask};
 use x11rb::protocol::xproto::Window;
 use x11rb::rust_connection::RustConnection;
 
-use crate::audience::{Audience, ViewerId};
+use crate::audience::{Audience, Part, Update, ViewerId};
 use crate::cursor;
 use crate::deflate::Deflate;
+use crate::encode::Allowance;
 use crate::grab::Grabber;
 use crate::ops::Ops;
 use crate::pace::{Pace, SETTLE};
 use crate::picture::{Picture, Rect};
 use crate::region::Region;
 use crate::seat::Seat;
+use crate::video::VideoCodec;
+use crate::wire::page::{Hello, VideoFailure};
 use crate::wire::server;
 
 /// Between two shapes of the pointer: an animated one must not crowd out the picture.
@@ -109,7 +112,12 @@ impl Watch {
 
     /// A viewer that was sent this screen's size, and nothing else.
     pub fn admit(&mut self, seat: Arc<Seat>) {
-        self.audience.join(seat.id, &self.picture);
+        seat.set_pixels(self.picture.bounds().area());
+        self.audience.join(
+            seat.id,
+            seat.page().and_then(|page| codec_of(&page)),
+            &self.picture,
+        );
         let deflate = seat
             .page()
             .is_some_and(|page| page.inflates)
@@ -151,20 +159,11 @@ impl Watch {
 
     /// When to capture next; none while nothing changed or nobody can take it.
     pub fn capture_due(&self, now: Instant) -> Option<Instant> {
-        let ready = |id: &ViewerId| self.seat(*id).is_some_and(|seat| seat.budget().is_some());
-        let anyone = if self.pending.is_empty() {
-            self.audience.behind().any(|id| ready(&id))
-        } else {
-            // Not `any`: each viewer that is not ready is to call when it is.
-            self.watchers
-                .iter()
-                .filter(|watcher| watcher.seat.budget().is_some())
-                .count()
-                > 0
-        };
+        let allowance = |id: ViewerId| self.seat(id)?.allowance();
+        let due = self.audience.due(!self.pending.is_empty(), now, allowance)?;
         // What waited for a viewer has settled long ago.
         let settled = || now.checked_sub(SETTLE).unwrap_or(now);
-        anyone.then(|| self.pace.due(self.changed_at.unwrap_or_else(settled)))
+        Some(self.pace.due(self.changed_at.unwrap_or_else(settled)).max(due))
     }
 
     /// When to send the pointer's shape next; none while everyone who can take it has it.
@@ -249,6 +248,20 @@ impl Watch {
         Ok(())
     }
 
+    /// Does what a viewer asked for whose decoder failed.
+    pub fn follow_decoder(&mut self, seat: &Seat) {
+        match seat.take_failure() {
+            Some(VideoFailure::WantsKey) => self.audience.wants_key(seat.id, Instant::now()),
+            Some(VideoFailure::Broken) => {
+                // Nobody knows what its page shows now, so it is shown everything again.
+                self.audience.leave(seat.id);
+                let codec = seat.page().and_then(|page| codec_of(&page));
+                self.audience.join(seat.id, codec, &self.picture);
+            }
+            None => {}
+        }
+    }
+
     /// Sends every viewer that can take it what it lacks.
     pub fn update(&mut self) -> Result<(), CompressError> {
         let Self {
@@ -258,22 +271,26 @@ impl Watch {
             ops,
             ..
         } = self;
-        let budgets: HashMap<ViewerId, usize> = watchers
+        let allowances: HashMap<ViewerId, Allowance> = watchers
             .iter()
-            .filter_map(|watcher| Some((watcher.seat.id, watcher.seat.budget()?)))
+            .filter_map(|watcher| Some((watcher.seat.id, watcher.seat.allowance()?)))
             .collect();
         let mut sent = Ok(());
-        audience.update(
+        let update = Update {
             picture,
             ops,
-            |id| budgets.get(&id).copied(),
-            |ids, ops| {
+            now: Instant::now(),
+        };
+        audience.update(
+            update,
+            |id| allowances.get(&id).copied(),
+            |ids, part| {
                 for watcher in watchers
                     .iter_mut()
                     .filter(|watcher| ids.contains(&watcher.seat.id))
                 {
                     if sent.is_ok() {
-                        sent = watcher.send(ops.bytes());
+                        sent = watcher.send(part);
                     }
                 }
             },
@@ -282,19 +299,36 @@ impl Watch {
     }
 }
 
+/// How the page can show motion.
+fn codec_of(page: &Hello) -> Option<VideoCodec> {
+    if page.decodes_video {
+        Some(VideoCodec::Vp8)
+    } else {
+        page.decodes_jpeg.then_some(VideoCodec::Jpeg)
+    }
+}
+
 impl Watcher {
-    fn send(&mut self, ops: &[u8]) -> Result<(), CompressError> {
+    fn send(&mut self, part: Part<'_>) -> Result<(), CompressError> {
         let seq = self.seat.next_seq();
-        let message = match &mut self.deflate {
-            Some(deflate) => {
+        let message = match (part, &mut self.deflate) {
+            (Part::Frame(codec, frame), _) => server::frame(
+                seq,
+                self.input_seq,
+                frame.is_key,
+                codec.code(),
+                &frame.rects,
+                &frame.bytes,
+            ),
+            (Part::Ops(ops), Some(deflate)) => {
                 // Operations are bounded far below 4 GiB.
                 let mut message = server::update_head(seq, self.input_seq, ops.len() as u32);
                 deflate.append(ops, &mut message)?;
                 Bytes::from(message)
             }
-            None => server::update_plain(seq, self.input_seq, ops),
+            (Part::Ops(ops), None) => server::update_plain(seq, self.input_seq, ops),
         };
-        self.seat.send_update(message);
+        self.seat.send_update(message, matches!(part, Part::Frame(..)));
         Ok(())
     }
 }

@@ -168,6 +168,48 @@ async fn a_page_that_cannot_inflate_is_served_too() {
     page.catch_up(&draw.x).await;
 }
 
+/// A film in the middle of the window, drawn as fast as `page` follows; then exactly what is on the screen.
+async fn watch_film(draw: &Drawing, page: &mut Page) {
+    page.catch_up(&draw.x).await;
+    let mut seed = 0;
+    while page.painter.frames < 20 {
+        seed += 1;
+        draw.photo(40, 40, 256, 192, seed);
+        draw.fill(seed * 77, 5, 5, 20, 10);
+        draw.x.0.sync().unwrap();
+        assert!(page.step().await);
+    }
+    page.catch_up(&draw.x).await;
+}
+
+#[tokio::test]
+async fn a_film_comes_as_video_and_is_exact_when_it_stops() {
+    let server = Server::start("641x479");
+    let draw = Drawing::open(&server, 641, 479);
+    draw.lines(0, 470, 1);
+    let screen = Screen::open(&server.display).unwrap();
+    for capabilities in [1 | 2, 1 | 4] {
+        watch_film(&draw, &mut Page::with_capabilities(&screen, capabilities)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_page_whose_decoder_fails_gets_a_key_frame_and_then_no_video() {
+    let server = Server::start("640x480");
+    let draw = Drawing::open(&server, 640, 480);
+    let screen = Screen::open(&server.display).unwrap();
+    let mut page = Page::with_capabilities(&screen, 1 | 2 | 4);
+    watch_film(&draw, &mut page).await;
+    page.viewer.receive(&[10, 0]).unwrap();
+    page.painter.lose_video();
+    page.painter.frames = 0;
+    watch_film(&draw, &mut page).await;
+    page.viewer.receive(&[10, 1]).unwrap();
+    page.painter.lose_video();
+    page.painter.frames = 0;
+    watch_film(&draw, &mut page).await;
+}
+
 #[tokio::test]
 async fn a_page_that_falls_behind_skips_and_holds_up_nobody() {
     let server = Server::start("640x480");

@@ -37,6 +37,11 @@ export class ArraySurface implements Surface {
     this.#each(x, y, width, height, (column, row) => pixels[row * width + column] ?? 0)
   }
 
+  /** Shows a decoded picture in one grey: there is nothing here that could decode. */
+  draw(_: unknown, _sx: number, _sy: number, x: number, y: number, width: number, height: number): void {
+    this.fill(x, y, width, height, 0x77, 0x77, 0x77)
+  }
+
   #each(x: number, y: number, width: number, height: number, pixel: (column: number, row: number) => number) {
     if (x + width > this.width || y + height > this.height) throw new Error('painted outside the surface')
     for (let row = 0; row < height; row++) {

@@ -1,6 +1,6 @@
 /**
- * What turns an update into a change of the picture. One implementation per way of encoding: tiles today, video
- * beside them later, chosen by the kind of the message (see `DECODERS` in `stream.ts`).
+ * What turns an update into a change of the picture. One implementation per way of encoding: tiles
+ * here, motion in `video.ts`, chosen by the kind of the message.
  */
 
 import { Inflater } from './inflate.ts'
@@ -54,15 +54,4 @@ export class TileDecoder implements Decoder {
     this.#inflater ??= new Inflater()
     return this.#inflater.inflate(message.update.body, length)
   }
-}
-
-/** Takes updates that this page cannot show, so that they are acknowledged and the server does not wait. */
-export class IgnoringDecoder implements Decoder {
-  reset(): void {}
-
-  async decode(): Promise<Paint> {
-    return () => {}
-  }
-
-  dispose(): void {}
 }

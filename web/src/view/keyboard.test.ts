@@ -222,6 +222,15 @@ test('keys without a code are told apart by their name', () => {
   expect(log).toEqual(['+x', '+y', '-x'])
 })
 
+test('on macOS a lost Meta lets go of the keys that were pressed with it', () => {
+  const { keyboard, down } = setUp('mac')
+  keyboard.keyDown(keyEvent('Enter', 'Enter'))
+  keyboard.keyDown(keyEvent('MetaLeft', 'Meta', { metaKey: true }))
+  // Neither key-up comes.
+  keyboard.observe(keyEvent('', ''))
+  expect(down.size).toBe(0)
+})
+
 test('when the focus goes, all is let go, and only if there was something', () => {
   const { keyboard, log, down } = setUp()
   keyboard.releaseAll()

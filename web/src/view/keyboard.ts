@@ -204,7 +204,10 @@ export class Keyboard {
       for (const code of MODIFIER_CODES[name]) {
         // AltGr sits on the right Alt and says so by its own name only.
         if (code === 'AltRight' && altGraph) continue
-        if (code !== except) this.#sendUp(code, modifiers)
+        if (code === except || !this.#down.has(code)) continue
+        this.#sendUp(code, modifiers)
+        // Its key-up is lost, and with it the moment to let go of what macOS reported no key-up for.
+        if (this.#platform === 'mac' && name === 'metaKey') this.#releaseOrdinary(event)
       }
     }
   }
@@ -225,7 +228,7 @@ export class Keyboard {
     }
   }
 
-  #releaseOrdinary(event: KeyInput): void {
+  #releaseOrdinary(event: ModifierState): void {
     for (const id of [...this.#down.keys()]) {
       if (!ALL_MODIFIER_CODES.has(id)) this.#sendUp(id, this.#modifiers(event))
     }

@@ -93,17 +93,109 @@ test('a new hello begins a new deflate stream', async () => {
   expect(events.filter((event) => event.startsWith('malformed'))).toEqual([])
 })
 
-test('video is acknowledged and changes nothing; unknown kinds are not even that', async () => {
+/** A frame that is drawn on all of a screen of 1x1. */
+const frame = (seq: number, key: boolean, codec: number, packet: number[]) => [
+  ...[4, ...u32(seq), ...u32(0), key ? 1 : 0, codec],
+  ...[1, 0, 0, 0, 0, 0, 1, 0, 1, 0, ...packet],
+]
+const keyPacket = (width: number, height: number) => [
+  0,
+  0,
+  0,
+  0x9d,
+  0x01,
+  0x2a,
+  ...u16(width),
+  ...u16(height),
+]
+
+/** A `VideoDecoder` that answers as `respond` says. */
+function stubDecoder(
+  respond: (output: (frame: unknown) => void, error: () => void, timestamp: number) => void,
+) {
+  vi.stubGlobal(
+    'EncodedVideoChunk',
+    class {
+      init: { timestamp: number }
+      constructor(init: { timestamp: number }) {
+        this.init = init
+      }
+    },
+  )
+  vi.stubGlobal(
+    'VideoDecoder',
+    class {
+      state = 'configured'
+      callbacks: { output: (frame: unknown) => void; error: () => void }
+      constructor(callbacks: { output: (frame: unknown) => void; error: () => void }) {
+        this.callbacks = callbacks
+      }
+      configure() {}
+      close() {
+        this.state = 'closed'
+      }
+      decode(chunk: { init: { timestamp: number } }) {
+        const { output, error } = this.callbacks
+        queueMicrotask(() => respond(output, error, chunk.init.timestamp))
+      }
+    },
+  )
+}
+
+test('a video frame is drawn, in its turn', async () => {
+  stubDecoder((output, _, timestamp) => output({ timestamp, close() {} }))
   const { surface, sent, receive } = setUp()
   receive(hello(1, 1))
-  receive([4, ...u32(1), ...u32(0), 1, 0, 9, 9, 9])
-  receive([99, 1, 2, 3])
-  await settled()
-  expect(sent).toEqual([
-    [2, 1, 0, 0, 0],
-    [3, 1, 0, 0, 0],
+  receive(frame(1, true, 0, keyPacket(1, 1)))
+  receive(plain(2, 0, []))
+  receive(frame(3, false, 0, [1, 2, 3]))
+  await vi.waitFor(() => expect(sent).toHaveLength(6))
+  expect(sent.slice(-3).map(([kind, seq]) => [kind, seq])).toEqual([
+    [3, 1],
+    [3, 2],
+    [3, 3],
+  ])
+  expect(surface.rows).toEqual([['777777']])
+})
+
+test('a decoder that fails asks for a key frame, then for no video; the updates go on', async () => {
+  stubDecoder((_, error) => error())
+  const { surface, sent, receive } = setUp()
+  receive([...hello(1, 1), 1])
+  receive(frame(1, true, 0, keyPacket(1, 1)))
+  receive(frame(2, false, 0, [1]))
+  await vi.waitFor(() => expect(sent.filter(([kind]) => kind === 3)).toHaveLength(2))
+  expect(sent.filter(([kind]) => kind === 10)).toEqual([[10, 0]])
+  receive(frame(3, true, 0, keyPacket(1, 1)))
+  await vi.waitFor(() => expect(sent.filter(([kind]) => kind === 3)).toHaveLength(3))
+  expect(sent.filter(([kind]) => kind === 10)).toEqual([
+    [10, 0],
+    [10, 1],
   ])
   expect(surface.rows).toEqual([['000000']])
+})
+
+test.each([
+  ['a key frame of another size', frame(1, true, 0, keyPacket(2, 1))],
+  ['an area outside of the screen', [4, ...u32(1), ...u32(0), 1, 0, 1, 0, 1, 0, 0, 0, 1, 0, 1, 0]],
+  ['an unknown codec', frame(1, true, 9, [])],
+  ['a picture of another size', frame(1, true, 1, [...u32(11), 0xff, 0xd8, 0xff, 0xc0, 0, 9, 8, 0, 1, 0, 2])],
+  ['a picture that is none', frame(1, true, 1, [...u32(3), 1, 2, 3])],
+])('%s is malformed', async (_, message) => {
+  stubDecoder(() => {})
+  const { events, receive } = setUp()
+  receive(hello(1, 1))
+  receive(message)
+  await vi.waitFor(() => expect(events).toHaveLength(1))
+  expect(events[0]).toMatch(/^malformed: /)
+})
+
+test('unknown kinds are ignored', async () => {
+  const { sent, receive } = setUp()
+  receive(hello(1, 1))
+  receive([99, 1, 2, 3])
+  await settled()
+  expect(sent).toEqual([])
 })
 
 test('a cursor is passed on', () => {

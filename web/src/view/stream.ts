@@ -7,10 +7,11 @@
  * that is `connection.ts`.
  */
 
-import { type Decoder, IgnoringDecoder, TileDecoder, type UpdateMessage } from './decoder.ts'
+import { type Decoder, TileDecoder, type UpdateMessage } from './decoder.ts'
 import { canInflate } from './inflate.ts'
 import { Latency } from './latency.ts'
 import type { Surface } from './surface.ts'
+import { canDecodeJpeg, canDecodeVideo, MotionDecoder } from './video.ts'
 import {
   Capability,
   type CursorShape,
@@ -19,6 +20,7 @@ import {
   encodeInput,
   encodePainted,
   encodeReceived,
+  encodeVideoFailed,
   type Input,
   MalformedError,
   textPieces,
@@ -59,8 +61,9 @@ export class Stream {
   readonly #decoders: Record<UpdateMessage['kind'], Decoder> = {
     deflated: this.#tiles,
     plain: this.#tiles,
-    video: new IgnoringDecoder(),
+    video: new MotionDecoder((failure) => this.#request(encodeVideoFailed(failure === 'broken'))),
   }
+  #takesRequests = false
   /** The picture that the last hello announced; it replaces the old one when its first update is painted. */
   #announced: { width: number; height: number } | null = null
   #order: Promise<unknown> = Promise.resolve()
@@ -81,8 +84,11 @@ export class Stream {
 
   /** Says the first word; the server sends nothing before it. */
   open(viewport: { width: number; height: number }): void {
-    // Not `webCodecs`: no decoder here shows video, whatever the browser could do.
-    this.#outlet.send(encodeHello(viewport, canInflate() ? Capability.deflateRaw : 0))
+    const capabilities =
+      (canInflate() ? Capability.deflateRaw : 0) |
+      (canDecodeVideo() ? Capability.video : 0) |
+      (canDecodeJpeg() ? Capability.jpeg : 0)
+    this.#outlet.send(encodeHello(viewport, capabilities))
   }
 
   /** Takes one message of the socket: an `ArrayBuffer`, or the string of a text message, which is none of ours. */
@@ -121,6 +127,7 @@ export class Stream {
       case 'hello': {
         const { width, height } = message
         this.#announced = { width, height }
+        this.#takesRequests = message.takesRequests
         for (const decoder of new Set(Object.values(this.#decoders))) decoder.reset(width, height)
         return
       }
@@ -173,6 +180,11 @@ export class Stream {
     this.#begun = picture
     this.#surface.reset(picture.width, picture.height)
     this.#events.onPicture(picture.width, picture.height)
+  }
+
+  /** Asks for something, of a server that understands it. */
+  #request(message: Uint8Array<ArrayBuffer>): void {
+    if (!this.#over && this.#takesRequests) this.#outlet.send(message)
   }
 
   #sendOne(input: Input): void {

@@ -10,6 +10,16 @@ export interface Surface {
   fill(x: number, y: number, width: number, height: number, red: number, green: number, blue: number): void
   /** Sets an area to the first `width * height` of `pixels`: red in the lowest byte, then green, blue, alpha. */
   put(x: number, y: number, width: number, height: number, pixels: Uint32Array<ArrayBuffer>): void
+  /** Draws the area at `(sx, sy)` of a decoded picture. */
+  draw(
+    image: VideoFrame | ImageBitmap,
+    sx: number,
+    sy: number,
+    x: number,
+    y: number,
+    width: number,
+    height: number,
+  ): void
 }
 
 /** The surface of the page. Opaque, so that the compositor need not blend it. */
@@ -52,5 +62,17 @@ export class CanvasSurface implements Surface {
   put(x: number, y: number, width: number, height: number, pixels: Uint32Array<ArrayBuffer>): void {
     const bytes = new Uint8ClampedArray(pixels.buffer, pixels.byteOffset, width * height * 4)
     this.#context.putImageData(new ImageData(bytes, width, height), x, y)
+  }
+
+  draw(
+    image: VideoFrame | ImageBitmap,
+    sx: number,
+    sy: number,
+    x: number,
+    y: number,
+    width: number,
+    height: number,
+  ): void {
+    this.#context.drawImage(image, sx, sy, width, height, x, y, width, height)
   }
 }

@@ -16,7 +16,9 @@ import {
 const bytes = (...values: number[]) => Uint8Array.from(values)
 
 test('a hello names the size of the screen', () => {
-  expect(decode(bytes(1, 1, 0x00, 0x05, 0xd0, 0x02))).toEqual({ kind: 'hello', width: 1280, height: 720 })
+  const hello = { kind: 'hello', width: 1280, height: 720 }
+  expect(decode(bytes(1, 1, 0x00, 0x05, 0xd0, 0x02))).toEqual({ ...hello, takesRequests: false })
+  expect(decode(bytes(1, 1, 0x00, 0x05, 0xd0, 0x02, 1))).toEqual({ ...hello, takesRequests: true })
 })
 
 test.each([
@@ -42,11 +44,12 @@ test('a plain update has no length, a video update names its codec', () => {
     kind: 'plain',
     update: { seq: 1, inputSeq: 2, body: bytes(7) },
   })
-  expect(decode(bytes(4, 1, 0, 0, 0, 2, 0, 0, 0, 1, 0, 7))).toEqual({
+  expect(decode(bytes(4, 1, 0, 0, 0, 2, 0, 0, 0, 1, 0, 1, 0, 3, 0, 4, 0, 5, 0, 6, 0, 7))).toEqual({
     kind: 'video',
     update: { seq: 1, inputSeq: 2, body: bytes(7) },
     keyFrame: true,
     codec: 0,
+    rects: [{ x: 3, y: 4, width: 5, height: 6 }],
   })
 })
 

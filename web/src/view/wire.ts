@@ -36,12 +36,20 @@ export interface Update {
 
 /** What the server says. `unknown` is a kind of a newer server: the page ignores it. */
 export type ServerMessage =
-  | { kind: 'hello'; width: number; height: number }
+  | { kind: 'hello'; width: number; height: number; takesRequests: boolean }
   | { kind: 'deflated'; update: Update; inflatedLength: number }
   | { kind: 'plain'; update: Update }
-  | { kind: 'video'; update: Update; keyFrame: boolean; codec: number }
+  | { kind: 'video'; update: Update; keyFrame: boolean; codec: number; rects: readonly Rect[] }
   | { kind: 'cursor'; cursor: CursorShape }
   | { kind: 'unknown'; code: number }
+
+/** An area of the screen. */
+export interface Rect {
+  readonly x: number
+  readonly y: number
+  readonly width: number
+  readonly height: number
+}
 
 /** A pointer's shape: straight (not premultiplied) RGBA. No pixels at all: the pointer is hidden. */
 export interface CursorShape {
@@ -68,7 +76,10 @@ export const Modifier = {
 } as const
 
 /** Bits of the page's hello. */
-export const Capability = { deflateRaw: 1, webCodecs: 2 } as const
+export const Capability = { deflateRaw: 1, video: 2, jpeg: 4 } as const
+
+/** In the server's hello: it takes requests, the page's messages of kind 10 and above. */
+const TAKES_REQUESTS = 1
 
 /** What the viewer did, in remote pixels. Each gets the connection's next input number when it is sent. */
 export type Input =
@@ -145,11 +156,18 @@ export function decode(message: Uint8Array<ArrayBuffer>): ServerMessage {
     }
     case 4: {
       const [seq, inputSeq, flags, codec] = [reader.u32(), reader.u32(), reader.u8(), reader.u8()]
+      const rects = Array.from({ length: reader.u16() }, () => ({
+        x: reader.u16(),
+        y: reader.u16(),
+        width: reader.u16(),
+        height: reader.u16(),
+      }))
       return {
         kind: 'video',
         update: { seq, inputSeq, body: reader.rest() },
         keyFrame: (flags & 1) === 1,
         codec,
+        rects,
       }
     }
     case 5:
@@ -169,7 +187,9 @@ function decodeHello(reader: Reader): ServerMessage {
       `a screen of ${width}x${height} pixels; allowed: 1 to ${SCREEN_SIDE_MAX} on a side`,
     )
   }
-  return { kind: 'hello', width, height }
+  // Guests of earlier releases end here.
+  const features = reader.atEnd ? 0 : reader.u8()
+  return { kind: 'hello', width, height, takesRequests: (features & TAKES_REQUESTS) !== 0 }
 }
 
 function decodeCursor(reader: Reader): CursorShape {
@@ -202,6 +222,11 @@ export function encodeReceived(seq: number) {
 /** Update `seq` is on the canvas. */
 export function encodePainted(seq: number) {
   return new Writer(3).u32(seq).finish()
+}
+
+/** The video cannot be decoded: a key frame may help, or no video may come any more. */
+export function encodeVideoFailed(broken: boolean) {
+  return new Writer(10).u8(broken ? 1 : 0).finish()
 }
 
 /** One input, as number `inputSeq` of its connection. */

@@ -9,6 +9,8 @@ pub const MAX_NAME_BYTES: usize = 64;
 const CAN_INFLATE: u8 = 1;
 /// The page can decode video.
 const CAN_DECODE_VIDEO: u8 = 2;
+/// The page can draw JPEG pictures.
+const CAN_DECODE_JPEG: u8 = 4;
 
 /// One message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +21,19 @@ pub enum Message<'a> {
     Received(u32),
     /// An update is on the canvas.
     Painted(u32),
+    /// The video cannot be decoded: a key frame may help, or no video comes any more.
+    VideoFailed(VideoFailure),
     /// Something that a person did, numbered.
     Input(u32, Input<'a>),
+}
+
+/// What the page asks for when its decoder fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VideoFailure {
+    /// A frame that needs none before it.
+    WantsKey,
+    /// No video any more: the decoder does not work on this device.
+    Broken,
 }
 
 /// What the page says of itself.
@@ -34,6 +47,8 @@ pub struct Hello {
     pub inflates: bool,
     /// It can decode video.
     pub decodes_video: bool,
+    /// It can draw JPEG pictures.
+    pub decodes_jpeg: bool,
 }
 
 /// Something that a person did.
@@ -145,6 +160,15 @@ pub fn parse(bytes: &[u8]) -> Result<Message<'_>, WireError> {
             r.text("text.text", usize::from(bytes)).map(Input::Text)
         }),
         9 => input("release", body, |_| Ok(Input::Release)),
+        10 => Reader::new("video failed", body)
+            .only(|r| r.flag("video failed.broken"))
+            .map(|broken| {
+                Message::VideoFailed(if broken {
+                    VideoFailure::Broken
+                } else {
+                    VideoFailure::WantsKey
+                })
+            }),
         kind => Err(WireError::Kind(*kind)),
     }
 }
@@ -163,6 +187,7 @@ fn hello(body: &[u8]) -> Result<Hello, WireError> {
             height,
             inflates: capabilities & CAN_INFLATE != 0,
             decodes_video: capabilities & CAN_DECODE_VIDEO != 0,
+            decodes_jpeg: capabilities & CAN_DECODE_JPEG != 0,
         })
     })
 }
@@ -325,6 +350,7 @@ mod tests {
             height: 0x0403,
             inflates: true,
             decodes_video: false,
+            decodes_jpeg: false,
         };
         assert_eq!(parse(&[1, 1, 1, 2, 3, 4, 1]), Ok(Message::Hello(hello)));
         assert_eq!(parse(&[2, 1, 0, 0, 0]), Ok(Message::Received(1)));

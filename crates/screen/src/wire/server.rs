@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::VERSION;
+use crate::picture::Rect;
 
 /// Kind of [`hello`].
 pub const HELLO: u8 = 1;
@@ -10,14 +11,20 @@ pub const HELLO: u8 = 1;
 pub const UPDATE: u8 = 2;
 /// Kind of an update whose operations are plain.
 pub const UPDATE_PLAIN: u8 = 3;
+/// Kind of [`frame`].
+pub const FRAME: u8 = 4;
 /// Kind of [`cursor`].
 pub const CURSOR: u8 = 5;
+
+/// In the hello: the page may send messages of kind 10 and above. Guests of earlier releases say nothing there, and
+/// break off at a kind that they do not know.
+const TAKES_REQUESTS: u8 = 1;
 
 /// The screen's size; resets everything that the page holds.
 pub fn hello(width: u16, height: u16) -> Bytes {
     let mut message = vec![HELLO, VERSION];
-    message.extend(width.to_le_bytes());
-    message.extend(height.to_le_bytes());
+    message.extend([width, height].map(u16::to_le_bytes).concat());
+    message.push(TAKES_REQUESTS);
     message.into()
 }
 
@@ -34,6 +41,24 @@ pub fn update_plain(seq: u32, input_seq: u32, ops: &[u8]) -> Bytes {
     message.push(UPDATE_PLAIN);
     message.extend([seq, input_seq].map(u32::to_le_bytes).concat());
     message.extend(ops);
+    message.into()
+}
+
+/// A video frame, of which the page draws `rects`. `codec` 0: one VP8 packet of the whole screen; 1: for each rectangle
+/// the length of a JPEG picture in four bytes, and the picture.
+pub fn frame(seq: u32, input_seq: u32, is_key: bool, codec: u8, rects: &[Rect], bytes: &[u8]) -> Bytes {
+    let mut message = Vec::with_capacity(13 + rects.len() * 8 + bytes.len());
+    message.push(FRAME);
+    message.extend([seq, input_seq].map(u32::to_le_bytes).concat());
+    message.extend([u8::from(is_key), codec]);
+    // Regions hold few rectangles, and a JPEG band has many rows.
+    message.extend((rects.len() as u16).to_le_bytes());
+    for rect in rects {
+        // A screen has at most 65,535 columns and rows: X counts them in 16 bits.
+        let numbers = [rect.x0, rect.y0, rect.width(), rect.height()];
+        message.extend(numbers.map(|number| (number as u16).to_le_bytes()).concat());
+    }
+    message.extend(bytes);
     message.into()
 }
 
