@@ -135,14 +135,18 @@ impl Shown {
                 self.lossy.shift(copy.sx, copy.sy, &copy.to, now);
             }
         }
-        let (exact, moving) = if video && areas.iter().map(Rect::area).sum::<usize>() > SMALL {
-            self.classify(wanted, &areas, allowance, now, ops)
+        // Area by area, smallest first.
+        let mut changes: Vec<Vec<Change>> = areas
+            .iter()
+            .map(|area| tiles::changes(&self.picture, wanted, area))
+            .collect();
+        let moving = if video {
+            self.take_motion(wanted, &mut changes, allowance, now, ops)
         } else {
-            (areas, Region::default())
+            Region::default()
         };
-        let start = self.resume;
-        for area in &exact {
-            self.paint(wanted, area, start, allowance.budget, now, ops);
+        for changes in &mut changes {
+            self.paint(wanted, changes, allowance.budget, now, ops);
         }
         if self.behind.is_empty() {
             self.resume = 0;
@@ -166,66 +170,74 @@ impl Shown {
         rects.iter().for_each(|rect| self.behind.add(*rect));
     }
 
-    /// Tells what is sent exactly from what video shows.
-    fn classify(
+    /// Takes out of `changes` what video shows better.
+    fn take_motion(
         &mut self,
         wanted: &Picture,
-        areas: &[Rect],
+        changes: &mut [Vec<Change>],
         allowance: &Allowance,
         now: Instant,
         ops: &mut Ops,
-    ) -> (Vec<Rect>, Region) {
-        let changes: Vec<Change> = areas
-            .iter()
-            .flat_map(|area| tiles::changes(&self.picture, wanted, area, ops))
-            .collect();
-        let photo = changes.iter().filter(|change| change.is_photo);
-        let photo =
-            (photo.map(|change| change.rect.area()).sum::<usize>() as f64 * PHOTO_PIXEL_COST) as usize;
-        let text = changes.iter().filter(|change| !change.is_photo).count() * TEXT_TILE_COST;
-        let is_motion = self.motion.changed(photo, now);
-        let at_once = (allowance.rate * EXACT_SPAN).clamp(EXACT.0, EXACT.1) as usize;
-        if !is_motion && ops.cost() + text + photo <= at_once {
-            return (areas.to_vec(), Region::default());
+    ) -> Region {
+        let pixels: usize = changes.iter().flatten().map(|change| change.rect.area()).sum();
+        if pixels <= SMALL {
+            return Region::default();
         }
-        let text_is_exact = ops.cost() + text <= at_once;
-        let (mut exact, mut moving) = (Vec::new(), Region::default());
-        for change in changes {
-            if change.is_photo || !text_is_exact {
-                moving.add(change.tile);
+        let (mut text, mut photo) = (ops.cost(), 0);
+        let mut photos = Region::default();
+        for change in changes.iter().flatten() {
+            if ops.is_text_like(wanted, &change.rect) {
+                text += TEXT_TILE_COST;
             } else {
-                exact.push(change.rect);
+                photo += (change.rect.area() as f64 * PHOTO_PIXEL_COST) as usize;
+                photos.add(change.tile);
             }
         }
-        (exact, moving)
+        let is_motion = self.motion.changed(photo, now);
+        let at_once = (allowance.rate * EXACT_SPAN).clamp(EXACT.0, EXACT.1) as usize;
+        if !is_motion && text + photo <= at_once {
+            return Region::default();
+        }
+        let mut moving = Region::default();
+        for change in changes.iter_mut().flat_map(|changes| {
+            changes.extract_if(.., |change| {
+                // What touches a film belongs to it, and must not be drawn before the rest of the frame.
+                text > at_once || photos.rects().iter().any(|photo| touches(photo, &change.tile))
+            })
+        }) {
+            moving.add(change.tile);
+        }
+        moving
     }
 
+    /// Paints `changes` of one area exactly, as far as `budget` lasts.
     fn paint(
         &mut self,
         wanted: &Picture,
-        area: &Rect,
-        start: usize,
+        changes: &mut [Change],
         budget: usize,
         now: Instant,
         ops: &mut Ops,
     ) {
-        let full = |ops: &Ops| is_full(ops, budget);
-        if full(ops) {
-            return self.behind.add(*area);
+        // Goes on where the last update was full, and comes back to what is above.
+        let first = changes.partition_point(|change| change.rect.y1 <= self.resume);
+        if first < changes.len() {
+            changes.rotate_left(first);
         }
-        self.lossy.touch(area, now);
-        let start = if (area.y0..area.y1).contains(&start) {
-            start
-        } else {
-            area.y0
-        };
-        for part in [Rect { y0: start, ..*area }, Rect { y1: start, ..*area }] {
-            if let Some(rest) = tiles::paint_difference(&mut self.picture, wanted, &part, ops, full) {
-                self.behind.add(rest);
-                if rest.y0 > part.y0 {
-                    self.resume = rest.y0;
-                }
+        let mut rest = changes;
+        while let Some(run) = tiles::first_run(rest) {
+            if is_full(ops, budget) {
+                self.resume = rest.first().map_or(0, |change| change.rect.y0);
+                rest.iter().for_each(|change| self.behind.add(change.rect));
+                return;
             }
+            let (now_painted, later) = rest.split_at_mut(run);
+            for change in now_painted.iter() {
+                self.picture.take(wanted, &change.rect);
+                self.lossy.touch(&change.rect, now);
+            }
+            tiles::paint_run(wanted, now_painted, ops);
+            rest = later;
         }
     }
 
@@ -249,6 +261,14 @@ impl Shown {
             }
         }
     }
+}
+
+/// Whether two rectangles overlap or lie side by side, up to a tile apart.
+fn touches(a: &Rect, b: &Rect) -> bool {
+    a.x0 <= b.x1 + TILE_WIDTH
+        && b.x0 <= a.x1 + TILE_WIDTH
+        && a.y0 <= b.y1 + TILE_HEIGHT
+        && b.y0 <= a.y1 + TILE_HEIGHT
 }
 
 fn is_full(ops: &Ops, budget: usize) -> bool {

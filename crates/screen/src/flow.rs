@@ -40,12 +40,12 @@ const BITRATE: (f64, f64) = (150.0, 12_000.0);
 /// kbit/s of video that a million pixels are worth at most.
 const BITRATE_PER_MEGAPIXEL: f64 = 4_300.0;
 /// A round trip that is longer than the shortest by so much means that something queues up.
-const QUEUEING: Duration = Duration::from_millis(45);
+const QUEUEING: Duration = Duration::from_millis(40);
 /// Below this nothing does.
-const QUIET: Duration = Duration::from_millis(20);
+const QUIET: Duration = Duration::from_millis(15);
 /// What a queue takes off the bitrate, and a quiet link adds, once in a round trip.
 const SLOWER: f64 = 0.8;
-const FASTER: f64 = 1.06;
+const FASTER: f64 = 1.05;
 /// Between two changes of the bitrate on a short path.
 const BITRATE_PAUSE: Duration = Duration::from_millis(30);
 /// How far the window in motion exceeds what the bitrate puts on the link, and the time beside the round trip that

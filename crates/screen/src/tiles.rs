@@ -41,26 +41,20 @@ pub struct Change {
     pub tile: Rect,
     /// The tight rectangle around its changes.
     pub rect: Rect,
-    /// It has more colours than a palette holds.
-    pub is_photo: bool,
 }
 
-/// What differs inside `area`, tile by tile.
-pub fn changes(shown: &Picture, wanted: &Picture, area: &Rect, ops: &mut Ops) -> Vec<Change> {
+/// What differs inside `area`, tile by tile from the top.
+pub fn changes(shown: &Picture, wanted: &Picture, area: &Rect) -> Vec<Change> {
     let whole = Rect {
         x0: area.x0 / TILE_WIDTH * TILE_WIDTH,
         y0: area.y0 / TILE_HEIGHT * TILE_HEIGHT,
-        ..*area
+        x1: area.x1.next_multiple_of(TILE_WIDTH),
+        y1: area.y1.next_multiple_of(TILE_HEIGHT),
     };
-    let change = |part: Rect| {
-        let rect = difference(shown, wanted, &part.intersection(area))?;
-        let (column, row) = (part.x0 / TILE_WIDTH, part.y0 / TILE_HEIGHT);
-        let tile = Rect::at(column * TILE_WIDTH, row * TILE_HEIGHT, TILE_WIDTH, TILE_HEIGHT);
-        Some(Change {
-            tile: tile.intersection(&wanted.bounds()),
-            rect,
-            is_photo: !ops.is_text_like(wanted, &rect),
-        })
+    let change = |tile: Rect| {
+        let rect = difference(shown, wanted, &tile.intersection(area))?;
+        let tile = tile.intersection(&wanted.bounds());
+        Some(Change { tile, rect })
     };
     tiles(&whole).filter_map(change).collect()
 }
@@ -75,75 +69,43 @@ pub fn tiles(area: &Rect) -> impl Iterator<Item = Rect> + use<> {
     })
 }
 
+/// How many of `changes`, from the first on, are neighbours along a band and are painted together. None: there are none.
+pub fn first_run(changes: &[Change]) -> Option<usize> {
+    let first = changes.first()?;
+    let neighbours = |pair: &[Change]| {
+        let near = pair[0].rect.x1 <= pair[1].rect.x0 && pair[1].rect.x0 - pair[0].rect.x1 <= JOIN_GAP;
+        pair[1].tile.y0 == first.tile.y0 && near
+    };
+    Some(1 + changes.windows(2).take_while(|pair| neighbours(pair)).count())
+}
+
 /// Paints all of `area`, a row of tiles.
 pub fn paint(wanted: &Picture, area: &Rect, ops: &mut Ops) {
-    paint_run(wanted, &tiles(area).collect::<Vec<_>>(), ops);
-}
-
-/// Paints what differs inside `area`, band by band, and makes `shown` equal `wanted` where it painted. Stops after a
-/// band that `full` finds to be enough, and gives back the rest of the area.
-pub fn paint_difference(
-    shown: &mut Picture,
-    wanted: &Picture,
-    area: &Rect,
-    ops: &mut Ops,
-    full: impl Fn(&Ops) -> bool,
-) -> Option<Rect> {
-    let mut y0 = area.y0;
-    while y0 < area.y1 {
-        if full(ops) {
-            return Some(Rect { y0, ..*area });
-        }
-        let y1 = next_multiple(y0, TILE_HEIGHT).min(area.y1);
-        paint_band(shown, wanted, &Rect { y0, y1, ..*area }, ops);
-        y0 = y1;
-    }
-    None
-}
-
-fn paint_band(shown: &mut Picture, wanted: &Picture, band: &Rect, ops: &mut Ops) {
-    // The changes of neighbouring tiles that would be painted together.
-    let mut run: Vec<Rect> = Vec::new();
-    let mut x0 = band.x0;
-    while x0 < band.x1 {
-        let x1 = next_multiple(x0, TILE_WIDTH).min(band.x1);
-        if let Some(change) = difference(shown, wanted, &Rect { x0, x1, ..*band }) {
-            if run.last().is_some_and(|last| change.x0 - last.x1 > JOIN_GAP) {
-                paint_run(wanted, &run, ops);
-                run.clear();
-            }
-            shown.take(wanted, &change);
-            run.push(change);
-        }
-        x0 = x1;
-    }
-    paint_run(wanted, &run, ops);
+    let changes = tiles(area).map(|tile| Change { tile, rect: tile });
+    paint_run(wanted, &changes.collect::<Vec<_>>(), ops);
 }
 
 /// Paints neighbours as one when that needs no more than one palette, else the text among them apart from the photos.
-fn paint_run(wanted: &Picture, run: &[Rect], ops: &mut Ops) {
-    let Some(whole) = run.iter().copied().reduce(|a, b| a.union(&b)) else {
+pub fn paint_run(wanted: &Picture, run: &[Change], ops: &mut Ops) {
+    let rects = run.iter().map(|change| change.rect);
+    let Some(whole) = rects.clone().reduce(|a, b| a.union(&b)) else {
         return;
     };
     if ops.is_text_like(wanted, &whole) {
         return ops.paint_scanned(&whole);
     }
     let mut photo: Option<Rect> = None;
-    for tile in run {
-        if ops.is_text_like(wanted, tile) {
-            ops.paint_scanned(tile);
+    for rect in rects {
+        if ops.is_text_like(wanted, &rect) {
+            ops.paint_scanned(&rect);
             if let Some(photo) = photo.take() {
                 ops.true_colour(wanted, &photo);
             }
         } else {
-            photo = Some(photo.map_or(*tile, |held| held.union(tile)));
+            photo = Some(photo.map_or(rect, |held| held.union(&rect)));
         }
     }
     if let Some(photo) = photo {
         ops.true_colour(wanted, &photo);
     }
-}
-
-fn next_multiple(n: usize, of: usize) -> usize {
-    (n / of + 1) * of
 }
