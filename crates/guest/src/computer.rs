@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use berth_screen::{Agent, AgentError, Looker, Screen, ScreenError};
-use tokio::sync::Mutex;
+use berth_screen::{Agent, AgentError, Control, Looker, Screen, ScreenError};
+use tokio::sync::{Mutex, watch};
 
 use crate::guest::Guest;
 use crate::view::ViewError;
@@ -82,6 +82,11 @@ impl Computer {
     /// The agent's mouse and keyboard.
     pub async fn agent(&self, guest: &Guest) -> Result<Arc<Agent>, ComputerError> {
         Ok(self.open(guest).await?.agent)
+    }
+
+    /// Who looks and who has control, now and as it changes.
+    pub async fn control(&self, guest: &Guest) -> Result<watch::Receiver<Control>, ComputerError> {
+        Ok(self.open(guest).await?.screen.control())
     }
 
     /// Asks the desktop something.

@@ -23,6 +23,12 @@ const SERVER: &str = "/usr/bin/Xvfb";
 /// What an image with a desktop starts in it; an image without one shows an empty screen.
 const SESSION: &str = "/usr/lib/berth/desktop-session";
 
+/// The largest size that a viewer can give the screen: a desk's monitor. Each pixel takes four bytes of the session's memory.
+const LARGEST: ScreenSize = ScreenSize {
+    width: 2560,
+    height: 1600,
+};
+
 /// Where X servers put their sockets.
 const SOCKETS: &str = "/tmp/.X11-unix";
 
@@ -50,6 +56,14 @@ pub enum DesktopError {
         /// Where it was to be.
         display: String,
         /// Its last words.
+        why: String,
+    },
+    /// It refused its size.
+    #[error("the X server on display {display} did not take its size: {why}")]
+    Size {
+        /// Where it is.
+        display: String,
+        /// What it said.
         why: String,
     },
     /// The folder for its socket.
@@ -142,7 +156,9 @@ impl Desktop {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(DesktopError::Sockets(error)),
         }
-        let screen = format!("{}x{}x24", self.size.width, self.size.height);
+        // It can be smaller later, and not larger.
+        let (width, height) = (self.size.width, self.size.height);
+        let screen = format!("{}x{}x24", width.max(LARGEST.width), height.max(LARGEST.height));
         // The server writes its display's number to descriptor 1 when clients can connect.
         let command = [
             SERVER,
@@ -165,6 +181,7 @@ impl Desktop {
             Ok(Some(_)) => {
                 discard(stdout);
                 discard(stderr);
+                self.resize().await?;
                 Ok(job)
             }
             Ok(None) => Err(self.no_server(last_line(stderr).await)),
@@ -173,6 +190,20 @@ impl Desktop {
                 Err(self.no_server(format!("no answer within {START_TIME_MAX:?}")))
             }
         }
+    }
+}
+
+impl Desktop {
+    async fn resize(&self) -> Result<(), DesktopError> {
+        let (display, size) = (self.display.clone(), self.size);
+        let refused = |why: String| DesktopError::Size {
+            display: self.display.clone(),
+            why,
+        };
+        tokio::task::spawn_blocking(move || berth_screen::resize(&display, size.width, size.height))
+            .await
+            .map_err(|error| refused(error.to_string()))?
+            .map_err(|error| refused(error.to_string()))
     }
 }
 

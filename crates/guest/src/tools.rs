@@ -121,7 +121,7 @@ pub struct Entry {
 }
 
 /// Every tool of this guest.
-pub static TABLE: [Entry; 44] = [
+pub static TABLE: [Entry; 45] = [
     entry::<shell::Shell>(),
     entry::<run_code::RunCode>(),
     entry::<read_file::ReadFile>(),
@@ -140,6 +140,7 @@ pub static TABLE: [Entry; 44] = [
     entry::<read_process::ReadProcess>(),
     entry::<write_process::WriteProcess>(),
     entry::<signal_process::SignalProcess>(),
+    entry::<desktop::control::GetControl>(),
     entry::<desktop::mouse::ClickMouse>(),
     entry::<desktop::mouse::MoveMouse>(),
     entry::<desktop::mouse::DragMouse>(),

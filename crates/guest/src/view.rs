@@ -1,15 +1,15 @@
 //! The live view's WebSocket: carries messages between a page and `berth-screen`, and starts the desktop for it.
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
-use berth_screen::Screen;
+use berth_screen::{Screen, Visitor};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::Mutex;
 
 use crate::desktop::DesktopError;
 use crate::guest::Guest;
 
-/// Longest message of a page; input is small.
-pub const RECEIVED_BYTES_MAX: usize = 64 << 10;
+/// Longest message of a page: a text for the clipboard.
+pub const RECEIVED_BYTES_MAX: usize = berth_screen::wire::page::MAX_MESSAGE_BYTES;
 
 /// WebSocket close code for "the server cannot do this".
 const CLOSE_FAILED: u16 = 1011;
@@ -87,7 +87,7 @@ pub async fn serve(mut socket: WebSocket, guest: Guest) {
             return;
         }
     };
-    let viewer = screen.attach();
+    let viewer = screen.attach(Visitor::owner());
     let (mut to_page, mut from_page) = socket.split();
     // Side by side: a link that is full of pictures must not hold up what the person does.
     let last = {

@@ -10,7 +10,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use berth_screen::{Screen, Viewer};
+use berth_screen::{Screen, Viewer, Visitor};
 use x11rb::connection::Connection;
 use x11rb::protocol::xproto::*;
 use x11rb::rust_connection::RustConnection;
@@ -177,7 +177,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     canvas.connection.sync()?;
     let screen = Screen::open(&display)?;
-    let viewer = screen.attach();
+    let viewer = screen.attach(Visitor::owner());
     let quiet = Duration::from_millis(60);
     println!(
         "{} x {}, processor time of the capture thread",

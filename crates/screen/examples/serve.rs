@@ -20,7 +20,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::serve::ListenerExt;
-use berth_screen::{Screen, Viewer};
+use berth_screen::{Screen, Viewer, Visitor};
 use clap::Parser;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
@@ -103,8 +103,8 @@ async fn status(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn connect(State(app): State<Arc<App>>, upgrade: WebSocketUpgrade) -> Response {
-    upgrade.max_message_size(1 << 17).on_upgrade(async move |socket| {
-        let viewer = app.screen.attach();
+    upgrade.max_message_size(2 << 20).on_upgrade(async move |socket| {
+        let viewer = app.screen.attach(Visitor::owner());
         let (to_page, from_page) = socket.split();
         // Side by side, so that a full socket holds up no input. Whichever ends first ends both.
         tokio::select! {

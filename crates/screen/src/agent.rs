@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::floor::Floor;
 use crate::screen::Shared;
 use crate::seat::Seat;
 use crate::wire::WireError;
@@ -17,6 +18,11 @@ pub enum AgentError {
     /// The X server is gone.
     #[error("the desktop has ended; the next call starts it again")]
     Closed,
+    /// A person does not want to be disturbed.
+    #[error(
+        "a person has taken over the desktop; `get_control` says when it is given back, and waits for that with `wait_ms`"
+    )]
+    TakenOver,
     /// No key has this name.
     #[error(
         "no key is called `{0}`; allowed: a character, or a name such as `Ctrl`, `Shift`, `Alt`, `Super`, `Enter`, `Tab`, `Escape`, `Backspace`, `Delete`, `space`, `Up`, `Home`, `PageDown`, `F5`"
@@ -199,11 +205,16 @@ impl Agent {
 
     /// Queues what is to be done, and waits until the X server has it.
     async fn act(&self, actions: &[Input<'_>]) -> Result<(), AgentError> {
+        let core = &self.shared.core;
+        if core.floor(Floor::is_taken_over) && !actions.iter().all(lets_go) {
+            return Err(AgentError::TakenOver);
+        }
         let last = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             for action in actions {
                 state.seq += 1;
-                self.shared.core.input.push(&self.seat, state.seq, action)?;
+                core.input.push(&self.seat, state.seq, action)?;
+                core.agent_acts(action);
             }
             state.seq
         };
@@ -226,6 +237,16 @@ impl std::fmt::Debug for Agent {
         f.debug_struct("Agent")
             .field("id", &self.seat.id)
             .finish_non_exhaustive()
+    }
+}
+
+/// Whether it only lets go of something, which is allowed at any time.
+fn lets_go(input: &Input<'_>) -> bool {
+    match input {
+        Input::Button { down, .. } => !down,
+        Input::Key(key) => !key.down,
+        Input::Release => true,
+        Input::Pointer(_) | Input::Wheel { .. } | Input::Text(_) | Input::Clipboard(_) => false,
     }
 }
 

@@ -28,6 +28,7 @@ use crate::core::Core;
 use crate::error::ScreenError;
 use crate::grab::is_true_colour;
 use crate::picture::{MAX_PIXELS, Rect};
+use crate::resize;
 use crate::seat::Seat;
 use crate::watch::Watch;
 use crate::wire::server;
@@ -129,7 +130,10 @@ impl Capture {
 
     fn serve(&mut self) -> Result<(), CaptureError> {
         while !self.core.is_stopping() {
-            let busy = self.follow_roster()? | self.send_cursor_if_due()? | self.capture_if_due()?;
+            if let Some((width, height)) = self.core.take_size() {
+                self.resize(width, height)?;
+            }
+            let busy = self.follow_roster()? | self.send_notices_if_due()? | self.capture_if_due()?;
             self.connection.flush()?;
             // Replies bring events along, and those do not make the connection readable: so this comes last.
             if self.take_events()? | busy {
@@ -174,6 +178,18 @@ impl Capture {
             self.follow_size()?;
         }
         Ok(any)
+    }
+
+    /// Gives the screen another size; the X server's word of it makes the viewers start over.
+    fn resize(&mut self, width: u16, height: u16) -> Result<(), CaptureError> {
+        match resize::apply(&self.connection, self.root, width, height) {
+            Ok(()) => Ok(()),
+            Err(ReplyOrIdError::X11Error(error)) => {
+                debug!(?error, "the X server refused another size");
+                self.follow_size()
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Starts over when the screen has another size.
@@ -223,9 +239,14 @@ impl Capture {
     fn admit(&mut self, seat: Arc<Seat>) -> Result<(), CaptureError> {
         let watch = match &mut self.watch {
             Some(watch) => watch,
-            none => none.insert(Watch::start(&self.connection, self.root, self.size)?),
+            none => none.insert(Watch::start(
+                &self.connection,
+                self.root,
+                self.size,
+                Arc::clone(&self.core),
+            )?),
         };
-        seat.send(server::hello(self.size.0, self.size.1));
+        seat.send([server::hello(self.size.0, self.size.1)]);
         watch.admit(seat);
         Ok(())
     }
@@ -236,20 +257,20 @@ impl Capture {
         watch
             .capture_due(now)
             .into_iter()
-            .chain(watch.cursor_due(now))
+            .chain(watch.notices_due(now))
             .min()
     }
 
-    fn send_cursor_if_due(&mut self) -> Result<bool, CaptureError> {
+    fn send_notices_if_due(&mut self) -> Result<bool, CaptureError> {
         let now = Instant::now();
         let Some(watch) = self
             .watch
             .as_mut()
-            .filter(|watch| watch.cursor_due(now).is_some_and(|due| due <= now))
+            .filter(|watch| watch.notices_due(now).is_some_and(|due| due <= now))
         else {
             return Ok(false);
         };
-        watch.send_cursor(&self.connection, now)?;
+        watch.send_notices(&self.connection, now)?;
         Ok(true)
     }
 

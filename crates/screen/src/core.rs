@@ -7,9 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::audience::ViewerId;
+use crate::clipboard::Clipboard;
+use crate::floor::{Control, Floor, Visitor};
 use crate::input::queue::InputQueue;
+use crate::marks::{Actor, Marks};
 use crate::seat::Seat;
 use crate::wake::Wake;
+use crate::wire::page::{Input, Verb};
 
 /// Viewers of one screen at a time; each costs a deflate stream, and a picture while it lags.
 pub const MAX_VIEWERS: usize = 32;
@@ -20,6 +24,13 @@ pub struct Core {
     pub capture: Wake,
     /// Input for the input thread.
     pub input: InputQueue,
+    /// What is copied and pasted.
+    pub clipboard: Clipboard,
+    floor: Mutex<Floor>,
+    control: watch::Sender<Control>,
+    marks: Mutex<Marks>,
+    /// The size that somebody wants the screen to have.
+    size: Mutex<Option<(u16, u16)>>,
     roster: Mutex<Roster>,
     roster_version: AtomicU64,
     stopping: AtomicBool,
@@ -39,6 +50,11 @@ impl Core {
         Ok(Self {
             capture: Wake::new()?,
             input: InputQueue::new()?,
+            clipboard: Clipboard::new()?,
+            floor: Mutex::default(),
+            control: watch::Sender::new(Floor::default().control()),
+            marks: Mutex::default(),
+            size: Mutex::default(),
             roster: Mutex::default(),
             roster_version: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
@@ -50,8 +66,79 @@ impl Core {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Who looks and who has control; what changes is told to the pages and to who waits for it.
+    fn change_floor<T>(&self, change: impl FnOnce(&mut Floor) -> T) -> T {
+        let mut floor = self.floor.lock().unwrap_or_else(PoisonError::into_inner);
+        let (version, holder) = (floor.version(), floor.holder());
+        let result = change(&mut floor);
+        if floor.version() != version {
+            self.control.send_replace(floor.control());
+            // What it held down, nobody could let go of any more.
+            if let Some(former) = holder.filter(|_| floor.holder() != holder) {
+                self.input.leave(former);
+            }
+            drop(floor);
+            self.capture.ring();
+        }
+        result
+    }
+
+    /// Looks at who looks.
+    pub fn floor<T>(&self, look: impl FnOnce(&Floor) -> T) -> T {
+        look(&self.floor.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Turns with every change of who looks and who has control.
+    pub fn control(&self) -> watch::Receiver<Control> {
+        self.control.subscribe()
+    }
+
+    /// A viewer asks something about control.
+    pub fn request_control(&self, viewer: ViewerId, verb: Verb, other: ViewerId) {
+        self.change_floor(|floor| floor.request(viewer, verb, other));
+    }
+
+    /// Whether what a viewer does counts; if it does, the others are shown it.
+    pub fn person_acts(&self, viewer: ViewerId, input: &Input<'_>) -> bool {
+        if !self.change_floor(|floor| floor.acts(viewer)) {
+            return false;
+        }
+        if self.viewers() > 1 {
+            self.mark(Actor::Person(viewer), input);
+        }
+        true
+    }
+
+    /// A program acts, and people are shown it.
+    pub fn agent_acts(&self, input: &Input<'_>) {
+        if self.viewers() > 0 {
+            self.mark(Actor::Agent, input);
+        }
+    }
+
+    fn mark(&self, actor: Actor, input: &Input<'_>) {
+        self.marks(|marks| marks.add(actor, input));
+        self.capture.ring();
+    }
+
+    /// What pointers did lately.
+    pub fn marks<T>(&self, look: impl FnOnce(&mut Marks) -> T) -> T {
+        look(&mut self.marks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Somebody wants the screen to have another size.
+    pub fn want_size(&self, width: u16, height: u16) {
+        *self.size.lock().unwrap_or_else(PoisonError::into_inner) = Some((width, height));
+        self.capture.ring();
+    }
+
+    /// The size that is wanted, once.
+    pub fn take_size(&self) -> Option<(u16, u16)> {
+        self.size.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// A seat for a new viewer; closed from the start when the screen is gone or has [`MAX_VIEWERS`].
-    pub fn seat(&self) -> Arc<Seat> {
+    pub fn seat(&self, visitor: Visitor) -> Arc<Seat> {
         let mut roster = self.roster();
         roster.last_id += 1;
         let seat = Arc::new(Seat::new(roster.last_id));
@@ -59,8 +146,20 @@ impl Core {
             seat.close();
         } else {
             roster.seats.push(Arc::clone(&seat));
+            drop(roster);
+            self.change_floor(|floor| floor.enter(seat.id, visitor));
+            self.follow_readers();
         }
         seat
+    }
+
+    fn follow_readers(&self) {
+        let seats = self.seats();
+        let reads = |seat: &Arc<Seat>| {
+            self.floor(|floor| floor.rights(seat.id))
+                .is_some_and(|rights| rights.clipboard_out)
+        };
+        self.clipboard.set_read(seats.iter().any(reads));
     }
 
     /// A seat for one who acts and does not watch.
@@ -80,6 +179,8 @@ impl Core {
         // One that was never let in holds nothing, and nobody may be there any more to take its leave.
         if left {
             self.input.leave(seat.id);
+            self.change_floor(|floor| floor.leave(seat.id));
+            self.follow_readers();
             self.roster_changed();
         }
     }
@@ -110,6 +211,7 @@ impl Core {
         self.stopping.store(true, Ordering::Release);
         self.capture.ring();
         self.input.ring();
+        self.clipboard.ring();
     }
 
     /// Whether the threads are to end.

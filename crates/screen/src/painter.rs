@@ -18,6 +18,8 @@ pub struct Painter {
     pub hellos: usize,
     /// Video frames.
     pub frames: usize,
+    /// Messages that are not about the picture, but for the pointer's shape.
+    pub notices: Vec<Vec<u8>>,
     video: Option<Vp8Decoder>,
     lost: bool,
 }
@@ -34,6 +36,7 @@ impl Painter {
             cursor: Vec::new(),
             hellos: 0,
             frames: 0,
+            notices: Vec::new(),
             video: None,
             lost: false,
         }
@@ -59,6 +62,7 @@ impl Painter {
                 *self = Self {
                     seq: self.seq,
                     hellos: self.hellos + 1,
+                    notices: std::mem::take(&mut self.notices),
                     ..Self::sized(usize::from(body.u16()), usize::from(body.u16()))
                 };
                 None
@@ -93,6 +97,10 @@ impl Painter {
                 assert_eq!(body.0.len(), width * height * 4, "a cursor's pixels");
                 assert!(width <= 256 && height <= 256 && (width == 0 || hot_x < width && hot_y < height));
                 self.cursor = message.to_vec();
+                None
+            }
+            6..=8 => {
+                self.notices.push(message.to_vec());
                 None
             }
             kind => panic!("message kind {kind}"),

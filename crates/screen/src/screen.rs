@@ -5,8 +5,10 @@ use std::{fmt, thread};
 
 use crate::agent::Agent;
 use crate::capture::Capture;
+use crate::clipboard::thread::Keeper;
 use crate::core::Core;
 use crate::error::ScreenError;
+use crate::floor::{Control, Visitor};
 use crate::input::thread::Injector;
 use crate::seat::Seat;
 use crate::wire::WireError;
@@ -45,6 +47,7 @@ impl Screen {
         let core = Arc::new(Core::new().map_err(ScreenError::Threads)?);
         let capture = Capture::open(display, Arc::clone(&core))?;
         let injector = Injector::open(display, Arc::clone(&core))?;
+        let keeper = Keeper::open(display, Arc::clone(&core))?;
         // From here on a failure drops `shared`, which stops whichever thread has begun.
         let shared = Arc::new(Shared { core });
         let begin = |name: &str, run: Box<dyn FnOnce() + Send>| {
@@ -61,12 +64,13 @@ impl Screen {
         };
         begin("screen-capture", Box::new(move || capture.run()))?;
         begin("screen-input", Box::new(move || injector.run()))?;
+        begin("screen-clipboard", Box::new(move || keeper.run()))?;
         Ok(Self { shared })
     }
 
     /// A new viewer. It ends at once when the screen is closed or has [`MAX_VIEWERS`](crate::MAX_VIEWERS) already.
-    pub fn attach(&self) -> Viewer {
-        let seat = self.shared.core.seat();
+    pub fn attach(&self, visitor: Visitor) -> Viewer {
+        let seat = self.shared.core.seat(visitor);
         Viewer {
             seat,
             shared: Arc::clone(&self.shared),
@@ -76,6 +80,11 @@ impl Screen {
     /// A program's mouse and keyboard on the screen. It watches nothing and is no viewer.
     pub fn agent(&self) -> Agent {
         Agent::new(self.shared.core.unseen_seat(), Arc::clone(&self.shared))
+    }
+
+    /// Who looks and who has control; changes whenever that does.
+    pub fn control(&self) -> tokio::sync::watch::Receiver<Control> {
+        self.shared.core.control()
     }
 
     /// Viewers that are attached now.
@@ -149,7 +158,22 @@ impl Viewer {
                 self.seat.video_failed(failure);
                 core.roster_changed();
             }
+            Message::Resize { width, height } => {
+                if core.floor(|floor| floor.could_act(self.seat.id)) {
+                    core.want_size(width, height);
+                }
+            }
+            Message::Control(verb, other) => core.request_control(self.seat.id, verb, other),
+            // There is none yet, and the page was told so.
+            Message::Sound(_) => {}
+            Message::FetchClipboard => {
+                self.seat.fetch_clipboard();
+                core.capture.ring();
+            }
             Message::Input(seq, input) => {
+                if !self.may(&input) {
+                    return Ok(Received { input: false });
+                }
                 core.input.push(&self.seat, seq, &input)?;
                 return Ok(Received {
                     input: input != Input::Release,
@@ -157,6 +181,20 @@ impl Viewer {
             }
         }
         Ok(Received { input: false })
+    }
+}
+
+impl Viewer {
+    /// Whether what the person does counts: who has no control only looks.
+    fn may(&self, input: &Input<'_>) -> bool {
+        let core = &self.shared.core;
+        let rights = core.floor(|floor| floor.rights(self.seat.id));
+        match input {
+            // Held by whoever had control; it may be let go by then.
+            Input::Release => true,
+            Input::Clipboard(_) if !rights.is_some_and(|rights| rights.clipboard_in) => false,
+            _ => core.person_acts(self.seat.id, input),
+        }
     }
 }
 

@@ -34,7 +34,8 @@ struct State {
     page: Option<Hello>,
     flow: Flow,
     failure: Option<VideoFailure>,
-    /// Bounded by `waiting`: a hello, a cursor and an update of two parts at most.
+    wants_clipboard: bool,
+    /// Bounded by `waiting`: a hello, one round of notices and an update of two parts at most.
     queue: VecDeque<Bytes>,
     waiting: bool,
     /// The capture thread has something for it and wants to hear when it can take that.
@@ -138,7 +139,22 @@ impl Seat {
         state.failure = Some(failure);
     }
 
+    /// The page asks for the clipboard's content.
+    pub fn fetch_clipboard(&self) {
+        self.state().wants_clipboard = true;
+    }
+
     // For the capture thread.
+
+    /// Whether the page asks for the clipboard's content.
+    pub fn wants_clipboard(&self) -> bool {
+        self.state().wants_clipboard
+    }
+
+    /// The same, once.
+    pub fn take_clipboard_wish(&self) -> bool {
+        std::mem::take(&mut self.state().wants_clipboard)
+    }
 
     /// What the page's decoder complained of since it was asked last.
     pub fn take_failure(&self) -> Option<VideoFailure> {
@@ -186,16 +202,16 @@ impl Seat {
     pub fn send_update(&self, message: Bytes, motion: bool) {
         let mut state = self.state();
         state.flow.sent(message.len(), motion, Instant::now());
-        self.push(state, message);
+        self.push(state, [message]);
     }
 
-    /// Hands any other message to the viewer.
-    pub fn send(&self, message: Bytes) {
-        self.push(self.state(), message);
+    /// Hands any other messages to the viewer.
+    pub fn send(&self, messages: impl IntoIterator<Item = Bytes>) {
+        self.push(self.state(), messages);
     }
 
-    fn push(&self, mut state: MutexGuard<'_, State>, message: Bytes) {
-        state.queue.push_back(message);
+    fn push(&self, mut state: MutexGuard<'_, State>, messages: impl IntoIterator<Item = Bytes>) {
+        state.queue.extend(messages);
         state.waiting = false;
         drop(state);
         self.arrived.notify_one();

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use flate2::CompressError;
@@ -14,21 +14,21 @@ use x11rb::protocol::xproto::Window;
 use x11rb::rust_connection::RustConnection;
 
 use crate::audience::{Audience, Part, Update, ViewerId};
-use crate::cursor;
+use crate::core::Core;
 use crate::deflate::Deflate;
 use crate::encode::Allowance;
+use crate::floor::Abilities;
 use crate::grab::Grabber;
+use crate::notices::{Notices, Told};
 use crate::ops::Ops;
 use crate::pace::{Pace, SETTLE};
 use crate::picture::{Picture, Rect};
 use crate::region::Region;
+use crate::resize;
 use crate::seat::Seat;
 use crate::video::VideoCodec;
 use crate::wire::page::{Hello, VideoFailure};
 use crate::wire::server;
-
-/// Between two shapes of the pointer: an animated one must not crowd out the picture.
-const CURSOR_GAP: Duration = Duration::from_millis(50);
 
 /// The state of a screen that is watched.
 pub struct Watch {
@@ -43,7 +43,7 @@ pub struct Watch {
     audience: Audience,
     watchers: Vec<Watcher>,
     ops: Ops,
-    cursor: Cursor,
+    notices: Notices,
 }
 
 /// One viewer, as this thread sees it.
@@ -51,19 +51,9 @@ struct Watcher {
     seat: Arc<Seat>,
     /// There if the page can inflate.
     deflate: Option<Deflate>,
-    cursor_shown: u64,
+    told: Told,
     /// The last input before the capture under way.
     input_seq: u32,
-}
-
-/// The pointer's shape.
-#[derive(Default)]
-struct Cursor {
-    message: Bytes,
-    /// Counts shapes; no viewer has been shown shape 0.
-    version: u64,
-    changed: bool,
-    not_before: Option<Instant>,
 }
 
 impl Watch {
@@ -72,6 +62,7 @@ impl Watch {
         connection: &RustConnection,
         root: Window,
         size: (u16, u16),
+        core: Arc<Core>,
     ) -> Result<Self, ReplyOrIdError> {
         let (width, height) = (usize::from(size.0), usize::from(size.1));
         let grabber = Grabber::new(connection, width * height)?;
@@ -79,6 +70,10 @@ impl Watch {
         connection.damage_create(damage, root, ReportLevel::DELTA_RECTANGLES)?;
         connection.xfixes_select_cursor_input(root, CursorNotifyMask::DISPLAY_CURSOR)?;
         let picture = Picture::unknown(width, height);
+        let abilities = Abilities {
+            largest: resize::largest(connection, root)?,
+            sound: false,
+        };
         Ok(Self {
             damage,
             grabber,
@@ -90,10 +85,7 @@ impl Watch {
             audience: Audience::default(),
             watchers: Vec::new(),
             ops: Ops::default(),
-            cursor: Cursor {
-                changed: true,
-                ..Cursor::default()
-            },
+            notices: Notices::new(core, abilities),
         })
     }
 
@@ -125,7 +117,7 @@ impl Watch {
         self.watchers.push(Watcher {
             seat,
             deflate,
-            cursor_shown: 0,
+            told: self.notices.nothing_told(),
             input_seq: 0,
         });
     }
@@ -166,55 +158,31 @@ impl Watch {
         Some(self.pace.due(self.changed_at.unwrap_or_else(settled)).max(due))
     }
 
-    /// When to send the pointer's shape next; none while everyone who can take it has it.
-    pub fn cursor_due(&self, now: Instant) -> Option<Instant> {
-        let cursor = &self.cursor;
-        let owed = |watcher: &&Watcher| {
-            (cursor.changed || watcher.cursor_shown != cursor.version) && watcher.seat.takes_message()
-        };
-        let anyone = self.watchers.iter().filter(owed).count() > 0;
-        let not_before = cursor.not_before.filter(|_| cursor.changed);
-        anyone.then(|| not_before.unwrap_or(now))
+    /// When to tell viewers something besides the picture.
+    pub fn notices_due(&self, now: Instant) -> Option<Instant> {
+        let told = self
+            .watchers
+            .iter()
+            .map(|watcher| (&*watcher.seat, &watcher.told));
+        self.notices.due(told, now)
     }
 
-    /// Shows the pointer's shape to everyone who can take it.
-    pub fn send_cursor(&mut self, connection: &RustConnection, now: Instant) -> Result<(), ReplyError> {
-        if self.cursor.changed {
-            self.cursor.changed = false;
-            self.cursor.not_before = Some(now + CURSOR_GAP);
-            match connection.xfixes_get_cursor_image()?.reply() {
-                Ok(image) => {
-                    let message = cursor::message(&cursor::Shape {
-                        width: image.width,
-                        height: image.height,
-                        hot_x: image.xhot,
-                        hot_y: image.yhot,
-                        pixels: &image.cursor_image,
-                    });
-                    if message != self.cursor.message {
-                        self.cursor.message = message;
-                        self.cursor.version += 1;
-                    }
-                }
-                // While a desktop starts there may be no shape to read; the next change brings one.
-                Err(ReplyError::X11Error(error)) => {
-                    tracing::debug!(?error, "the pointer's shape cannot be read now");
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        for watcher in &mut self.watchers {
-            if watcher.cursor_shown != self.cursor.version && watcher.seat.takes_message() {
-                watcher.cursor_shown = self.cursor.version;
-                watcher.seat.send(self.cursor.message.clone());
-            }
+    /// Tells everyone who can take it what there is besides the picture.
+    pub fn send_notices(&mut self, connection: &RustConnection, now: Instant) -> Result<(), ReplyError> {
+        self.notices.look(connection, now)?;
+        for watcher in self
+            .watchers
+            .iter_mut()
+            .filter(|watcher| watcher.seat.takes_message())
+        {
+            self.notices.tell(&watcher.seat, &mut watcher.told);
         }
         Ok(())
     }
 
     /// The pointer may have another shape.
     pub fn cursor_changed(&mut self) {
-        self.cursor.changed = true;
+        self.notices.cursor_changed();
     }
 
     /// A capture, and what followed from it, began at `started` and is over.

@@ -209,9 +209,9 @@ async fn nothing_stays_down() {
     recorder.until(|told| told.iter().filter(|told| matches!(told, Told::Up(_))).count() == 4);
     assert_eq!(down(recorder.connection()), 0);
 
-    // A viewer that goes lets go of its keys, and of no other viewer's.
-    let mut other = Page::open(&screen);
-    other.key(1, SHIFT, "ShiftLeft", "Shift");
+    // A viewer that goes lets go of its keys, and of no others'.
+    let other = screen.agent();
+    other.press(&["Shift".into()], true).await.unwrap();
     page.key(1, SHIFT, "ShiftLeft", "Shift");
     page.key(1, SHIFT, "KeyQ", "Q");
     page.button(3, true, 10, 10);
@@ -219,10 +219,79 @@ async fn nothing_stays_down() {
     drop(page);
     recorder.until(|told| told.contains(&Told::Button(3, false)));
     recorder.until(|told| told.iter().filter(|told| matches!(told, Told::Up(_))).count() == 5);
-    assert_eq!(down(recorder.connection()), 1, "the other viewer's shift");
+    assert_eq!(down(recorder.connection()), 1, "the agent's shift");
     drop(other);
     recorder.until(|told| told.iter().filter(|told| matches!(told, Told::Up(_))).count() == 6);
     assert_eq!(down(recorder.connection()), 0);
+    drop(server);
+}
+
+#[tokio::test]
+async fn ten_thousand_events_leave_nothing_down() {
+    let (server, recorder, screen, page) = stage();
+    let mut pages = vec![page, Page::open(&screen)];
+    let keys = [
+        ("ShiftLeft", "Shift"),
+        ("ControlRight", "Control"),
+        ("AltRight", "AltGraph"),
+        ("MetaLeft", "Meta"),
+        ("CapsLock", "CapsLock"),
+        ("KeyA", "a"),
+        ("KeyQ", "\u{439}"),
+        ("Digit2", "\u{e9}"),
+        ("", "\u{4e2d}"),
+        ("F5", "F5"),
+        ("Enter", "Enter"),
+    ];
+    let mut n = 0x2545_F491_4F6C_DD1Du64;
+    let mut random = |below: usize| {
+        n ^= n << 13;
+        n ^= n >> 7;
+        n ^= n << 17;
+        (n >> 20) as usize % below
+    };
+    for _ in 0..10_000 {
+        let page = &mut pages[random(2)];
+        let (code, key) = keys[random(keys.len())];
+        let sent = match random(40) {
+            0 => page.try_input(9, &[]),
+            // Whatever it held: the connection is gone, and somebody else comes.
+            1 => {
+                *page = Page::open(&screen);
+                Ok(())
+            }
+            2 => page.viewer.receive(&[13, 1, 0, 0, 0, 0]).map(drop),
+            3 => page.viewer.receive(&[13, 3, 0, 0, 0, 0]).map(drop),
+            4 => page.try_input(5, &[1, u8::from(random(2) == 0), 9, 0, 9, 0]),
+            _ => {
+                let mut body = vec![random(4) as u8, random(32) as u8, code.len() as u8];
+                body.extend(code.as_bytes());
+                body.push(key.len() as u8);
+                body.extend(key.as_bytes());
+                page.try_input(7, &body)
+            }
+        };
+        // One that is faster than the screen is closed, as the guest does.
+        if sent.is_err() {
+            *page = Page::open(&screen);
+        }
+    }
+    drop(pages);
+    // The queue is worked off in order, so whoever comes last comes after all of it.
+    let last = screen.agent();
+    while let Err(error) = last.text("z").await {
+        assert!(matches!(error, berth_screen::AgentError::Refused(_)), "{error}");
+        std::thread::yield_now();
+    }
+    let connection = recorder.connection();
+    let keys = connection.query_keymap().unwrap().reply().unwrap().keys;
+    let pointer = connection
+        .query_pointer(connection_root(connection))
+        .unwrap()
+        .reply()
+        .unwrap();
+    assert_eq!(keys, [0; 32], "keys that stay down");
+    assert_eq!(u16::from(pointer.mask) & 0x1F00, 0, "buttons that stay down");
     drop(server);
 }
 

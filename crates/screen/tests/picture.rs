@@ -3,7 +3,7 @@
 
 mod harness;
 
-use berth_screen::Screen;
+use berth_screen::{Screen, Visitor};
 use harness::{Page, Server, picture};
 use x11rb::connection::Connection;
 use x11rb::protocol::randr::ConnectionExt as _;
@@ -342,7 +342,7 @@ async fn a_screen_whose_server_is_gone_says_so_and_its_viewers_end() {
     while page.step().await {}
     screen.closed().await;
     assert!(screen.is_closed());
-    let late = screen.attach();
+    let late = screen.attach(Visitor::owner());
     assert_eq!(late.next().await, None);
     let error = Screen::open(&server.display).unwrap_err();
     assert_eq!(
@@ -355,8 +355,10 @@ async fn a_screen_whose_server_is_gone_says_so_and_its_viewers_end() {
 async fn no_more_viewers_than_there_is_room_for() {
     let server = Server::start("64x64");
     let screen = Screen::open(&server.display).unwrap();
-    let viewers: Vec<_> = (0..berth_screen::MAX_VIEWERS).map(|_| screen.attach()).collect();
-    assert_eq!(screen.attach().next().await, None);
+    let viewers: Vec<_> = (0..berth_screen::MAX_VIEWERS)
+        .map(|_| screen.attach(Visitor::owner()))
+        .collect();
+    assert_eq!(screen.attach(Visitor::owner()).next().await, None);
     drop(viewers);
     let mut page = Page::open(&screen);
     assert!(page.step().await);
@@ -366,7 +368,7 @@ async fn no_more_viewers_than_there_is_room_for() {
 async fn messages_out_of_place_are_refused() {
     let server = Server::start("64x64");
     let screen = Screen::open(&server.display).unwrap();
-    let viewer = screen.attach();
+    let viewer = screen.attach(Visitor::owner());
     let refused = |message: &[u8]| viewer.receive(message).unwrap_err().to_string();
     assert_eq!(
         refused(&[9, 1, 0, 0, 0]),

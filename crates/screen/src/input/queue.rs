@@ -9,13 +9,13 @@ use crate::audience::ViewerId;
 use crate::seat::Seat;
 use crate::wake::Wake;
 use crate::wire::WireError;
-use crate::wire::page::{Input, Modifiers, Position};
+use crate::wire::page::{Input, MAX_CLIPBOARD_BYTES, Modifiers, Position};
 
 /// Inputs that may wait. More than a person makes in the longest time that typing a text takes; a page that sends
 /// more is closed. Pointer moves replace each other, so they do not add up.
 const MAX_WAITING: usize = 512;
-/// Bytes of text that may wait.
-const MAX_TEXT_BYTES: usize = 256 << 10;
+/// Bytes of text that may wait: what one paste brings, and some typing.
+const MAX_TEXT_BYTES: usize = MAX_CLIPBOARD_BYTES + (256 << 10);
 
 /// One thing to do.
 pub enum Command {
@@ -70,8 +70,23 @@ pub enum Action {
     },
     /// Text to type.
     Text(Box<str>),
+    /// Text for the clipboard.
+    Clipboard(Box<str>),
     /// Nothing is held any more.
     Release,
+}
+
+impl Action {
+    fn text_bytes(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::Clipboard(text) => text.len(),
+            Self::Pointer(_)
+            | Self::Button { .. }
+            | Self::Wheel { .. }
+            | Self::Key { .. }
+            | Self::Release => 0,
+        }
+    }
 }
 
 impl From<&Input<'_>> for Action {
@@ -88,6 +103,7 @@ impl From<&Input<'_>> for Action {
                 key: key.key.into(),
             },
             Input::Text(text) => Self::Text(text.into()),
+            Input::Clipboard(text) => Self::Clipboard(text.into()),
             Input::Release => Self::Release,
         }
     }
@@ -134,11 +150,8 @@ impl InputQueue {
             (*before, *old) = (*at, seq);
             return Ok(());
         }
-        let text_bytes = if let Input::Text(text) = input {
-            text.len()
-        } else {
-            0
-        };
+        let action = Action::from(input);
+        let text_bytes = action.text_bytes();
         if waiting.commands.len() >= MAX_WAITING || waiting.text_bytes + text_bytes > MAX_TEXT_BYTES {
             return Err(WireError::Overrun(waiting.commands.len()));
         }
@@ -146,7 +159,7 @@ impl InputQueue {
         waiting.commands.push_back(Command::Input {
             seat: Arc::clone(seat),
             seq,
-            action: input.into(),
+            action,
         });
         drop(waiting);
         self.wake.ring();
@@ -163,12 +176,8 @@ impl InputQueue {
     pub fn pop(&self) -> Option<Command> {
         let mut waiting = self.waiting();
         let command = waiting.commands.pop_front();
-        if let Some(Command::Input {
-            action: Action::Text(text),
-            ..
-        }) = &command
-        {
-            waiting.text_bytes -= text.len();
+        if let Some(Command::Input { action, .. }) = &command {
+            waiting.text_bytes -= action.text_bytes();
         }
         command
     }
@@ -212,7 +221,7 @@ mod tests {
         let queue = InputQueue::new().unwrap();
         let seat = Arc::new(Seat::new(1));
         let text = "x".repeat(60_000);
-        let accepted = (0..20)
+        let accepted = (0..50)
             .take_while(|n| queue.push(&seat, *n, &Input::Text(&text)).is_ok())
             .count();
         assert_eq!(accepted, MAX_TEXT_BYTES / 60_000);

@@ -149,6 +149,12 @@ impl Injector {
                 })
             }
             Action::Text(text) => self.keyboard.text(text),
+            Action::Clipboard(text) => {
+                // Before the key that pastes it.
+                self.device.flush()?;
+                self.core.clipboard.put(text);
+                Ok(())
+            }
             Action::Release => self.release_all(viewer),
         }
     }

@@ -1,6 +1,13 @@
 //! Messages of the page.
 
 use super::{VERSION, WireError};
+use crate::audience::ViewerId;
+
+/// Bytes of a text for the clipboard.
+pub const MAX_CLIPBOARD_BYTES: usize = 1 << 20;
+
+/// Bytes of the longest message that a page may send.
+pub const MAX_MESSAGE_BYTES: usize = MAX_CLIPBOARD_BYTES + 16;
 
 /// Bytes of `code` and of `key` that are taken at most; the longest names browsers send have about 25.
 pub const MAX_NAME_BYTES: usize = 64;
@@ -23,8 +30,40 @@ pub enum Message<'a> {
     Painted(u32),
     /// The video cannot be decoded: a key frame may help, or no video comes any more.
     VideoFailed(VideoFailure),
+    /// The screen is to have this size.
+    Resize {
+        /// Columns.
+        width: u16,
+        /// Rows.
+        height: u16,
+    },
+    /// About who has control; the number is another viewer's, where one is meant.
+    Control(Verb, ViewerId),
+    /// Sound is wanted, or not any more.
+    Sound(bool),
+    /// The clipboard's content that was announced is wanted.
+    FetchClipboard,
     /// Something that a person did, numbered.
     Input(u32, Input<'a>),
+}
+
+/// What a viewer wants to happen to control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// To be given it.
+    Ask,
+    /// To have it, whoever has it now.
+    Take,
+    /// To give it to another.
+    Give,
+    /// To have it no more.
+    Release,
+    /// Not to give it to another who asked.
+    Refuse,
+    /// The agent's mouse and keyboard to rest.
+    TakeOver,
+    /// The agent to go on.
+    GiveBack,
 }
 
 /// What the page asks for when its decoder fails.
@@ -78,12 +117,14 @@ pub enum Input<'a> {
     Key(Key<'a>),
     /// Text from a composition, an emoji picker, or the clipboard.
     Text(&'a str),
+    /// Text that the clipboard is to hold, for the keys that follow to paste it.
+    Clipboard(&'a str),
     /// The page lost the keyboard: nothing is held any more.
     Release,
 }
 
 /// A pixel of the screen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Position {
     /// Column.
     pub x: u16,
@@ -169,8 +210,47 @@ pub fn parse(bytes: &[u8]) -> Result<Message<'_>, WireError> {
                     VideoFailure::WantsKey
                 })
             }),
+        11 => input("clipboard", body, |r| {
+            r.only_value("clipboard.format", 0)?;
+            if r.rest.len() > MAX_CLIPBOARD_BYTES {
+                return Err(WireError::Length {
+                    message: "clipboard.text",
+                    got: r.rest.len(),
+                    expected: MAX_CLIPBOARD_BYTES,
+                });
+            }
+            r.text("clipboard.text", r.rest.len()).map(Input::Clipboard)
+        }),
+        12 => Reader::new("resize", body).only(|r| {
+            let (width, height) = (r.u16()?, r.u16()?);
+            Ok(Message::Resize { width, height })
+        }),
+        13 => Reader::new("control", body).only(|r| Ok(Message::Control(verb(r)?, u64::from(r.u32()?)))),
+        14 => Reader::new("sound", body)
+            .only(|r| r.flag("sound.on"))
+            .map(Message::Sound),
+        15 => Reader::new("fetch clipboard", body).only(|_| Ok(Message::FetchClipboard)),
         kind => Err(WireError::Kind(*kind)),
     }
+}
+
+fn verb(r: &mut Reader<'_>) -> Result<Verb, WireError> {
+    Ok(match r.u8()? {
+        0 => Verb::Ask,
+        1 => Verb::Take,
+        2 => Verb::Give,
+        3 => Verb::Release,
+        4 => Verb::Refuse,
+        5 => Verb::TakeOver,
+        6 => Verb::GiveBack,
+        other => {
+            return Err(WireError::Value {
+                field: "control.verb",
+                got: u32::from(other),
+                allowed: "0 to 6",
+            });
+        }
+    })
 }
 
 fn hello(body: &[u8]) -> Result<Hello, WireError> {
@@ -302,6 +382,17 @@ impl<'a> Reader<'a> {
                 field,
                 got: u32::from(other),
                 allowed: "0, 1",
+            }),
+        }
+    }
+
+    fn only_value(&mut self, field: &'static str, allowed: u8) -> Result<(), WireError> {
+        match self.u8()? {
+            value if value == allowed => Ok(()),
+            other => Err(WireError::Value {
+                field,
+                got: u32::from(other),
+                allowed: "0",
             }),
         }
     }
@@ -449,7 +540,7 @@ mod tests {
         }
 
         #[test]
-        fn no_length_is_believed(kind in 1u8..10, bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+        fn no_length_is_believed(kind in 1u8..17, bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             let message = [&[kind][..], &bytes].concat();
             if let Ok(Message::Input(_, Input::Text(text))) = parse(&message) {
                 prop_assert_eq!(text.len() + 7, message.len());

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 
 use super::VERSION;
+use crate::audience::ViewerId;
+use crate::marks::{Actor, Deed, Mark};
 use crate::picture::Rect;
 
 /// Kind of [`hello`].
@@ -15,6 +17,13 @@ pub const UPDATE_PLAIN: u8 = 3;
 pub const FRAME: u8 = 4;
 /// Kind of [`cursor`].
 pub const CURSOR: u8 = 5;
+
+/// Kind of [`clipboard`].
+pub const CLIPBOARD: u8 = 6;
+/// Kind of [`state`].
+pub const STATE: u8 = 7;
+/// Kind of [`mark`].
+pub const MARK: u8 = 8;
 
 /// In the hello: the page may send messages of kind 10 and above. Guests of earlier releases say nothing there, and
 /// break off at a kind that they do not know.
@@ -69,4 +78,51 @@ pub fn cursor(width: u16, height: u16, hot_x: u16, hot_y: u16, rgba: &[u8]) -> B
     message.extend([width, height, hot_x, hot_y].map(u16::to_le_bytes).concat());
     message.extend(rgba);
     message.into()
+}
+
+/// What a [`clipboard`] message says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clip {
+    /// A text.
+    Text = 0,
+    /// A picture as PNG.
+    Png = 1,
+    /// There is a text of so many bytes, a `u32`.
+    LongText = 2,
+    /// There is a picture of so many bytes, a `u32`.
+    LongPng = 3,
+}
+
+/// The session's clipboard.
+pub fn clipboard(clip: Clip, bytes: &[u8]) -> Bytes {
+    [&[CLIPBOARD, clip as u8], bytes].concat().into()
+}
+
+/// Who looks and who has control, as JSON, for viewer `you`.
+pub fn state(you: ViewerId, json: &[u8]) -> Bytes {
+    [&[STATE][..], &narrow(you).to_le_bytes(), json].concat().into()
+}
+
+/// A pointer that is not the viewer's own.
+pub fn mark(mark: &Mark) -> Bytes {
+    let (who, id) = match mark.actor {
+        Actor::Agent => (0, 0),
+        Actor::Person(id) => (1, narrow(id)),
+    };
+    let deed = match mark.deed {
+        Deed::Moved => 0,
+        Deed::Down => 1,
+        Deed::Up => 2,
+        Deed::Types => 3,
+    };
+    let mut message = vec![MARK, who];
+    message.extend(id.to_le_bytes());
+    message.extend([mark.at.x, mark.at.y].map(u16::to_le_bytes).concat());
+    message.push(deed);
+    message.into()
+}
+
+/// Viewers of one screen are counted from 1: four billion of them do not come.
+fn narrow(id: ViewerId) -> u32 {
+    u32::try_from(id).unwrap_or(u32::MAX)
 }

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use berth_screen::{Screen, Viewer};
+use berth_screen::{Screen, Viewer, Visitor};
 pub use painter::Painter;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use x11rb::connection::Connection;
@@ -100,7 +100,10 @@ impl Page {
     }
 
     pub fn with_capabilities(screen: &Screen, capabilities: u8) -> Self {
-        let viewer = screen.attach();
+        Self::of(screen.attach(Visitor::owner()), capabilities)
+    }
+
+    pub fn of(viewer: Viewer, capabilities: u8) -> Self {
         viewer.receive(&[1, 1, 0, 4, 0, 3, capabilities]).unwrap();
         Self {
             viewer,
@@ -166,6 +169,13 @@ impl Page {
         assert_eq!(self.viewer.receive(&message).unwrap().input, kind != 9);
     }
 
+    /// Input that may be refused.
+    pub fn try_input(&mut self, kind: u8, body: &[u8]) -> Result<(), berth_screen::WireError> {
+        self.input_seq += 1;
+        let message = [&[kind][..], &self.input_seq.to_le_bytes(), body].concat();
+        self.viewer.receive(&message).map(drop)
+    }
+
     pub fn pointer(&mut self, x: u16, y: u16) {
         self.input(4, &[x, y].map(u16::to_le_bytes).concat());
     }
@@ -200,6 +210,37 @@ impl Page {
             8,
             &[&(text.len() as u16).to_le_bytes()[..], text.as_bytes()].concat(),
         );
+    }
+
+    pub fn clipboard(&mut self, text: &str) {
+        self.input(11, &[&[0][..], text.as_bytes()].concat());
+    }
+
+    /// Sends a message that is no input.
+    pub fn request(&self, message: &[u8]) {
+        self.viewer.receive(message).unwrap();
+    }
+
+    /// The last state that the page was told.
+    pub fn state(&self) -> serde_json::Value {
+        let last = self.painter.notices.iter().rev().find(|notice| notice[0] == 7);
+        last.map_or(serde_json::Value::Null, |notice| {
+            serde_json::from_slice(&notice[5..]).unwrap()
+        })
+    }
+
+    /// This viewer's number, as it was told.
+    pub fn id(&self) -> u32 {
+        let state = self.painter.notices.iter().find(|notice| notice[0] == 7).unwrap();
+        u32::from_le_bytes(state[1..5].try_into().unwrap())
+    }
+
+    /// Input that counts for nothing.
+    pub fn vain_pointer(&mut self, x: u16, y: u16) {
+        self.input_seq += 1;
+        let at = [x, y].map(u16::to_le_bytes).concat();
+        let message = [&[4][..], &self.input_seq.to_le_bytes(), &at].concat();
+        assert!(!self.viewer.receive(&message).unwrap().input);
     }
 
     pub fn release(&mut self) {
