@@ -13,7 +13,11 @@
 //! | `GET /v1/processes/{id}?position=N` | WebSocket: a process that `start_process` started, with what it wrote from that position on |
 //! | `GET /v1/files?path=P` | the bytes of a file, or of a `Range` of it; 400 with a reason |
 //! | `PUT /v1/files?path=P` | the body becomes the file; 204, or 400 with a reason |
-//! | `GET /v1/view` | WebSocket: the live view, in the frame format of `berth-screen` |
+//! | `GET /v1/view` | WebSocket: the live view, in the frame format of `berth-screen`; [`VIEW_RIGHTS`], [`VIEW_NAME`] and [`VIEW_TICKET`] say whose |
+//! | `GET /v1/viewers` | who is looking: a JSON object, shown to the session's owner as it stands |
+//! | `GET /v1/view-files` | what a live view can download: [`ViewFiles`] |
+//! | `GET /v1/view-files?path=P` | the bytes of one of these, as `GET /v1/files` |
+//! | `PUT /v1/view-files?name=N` | the body becomes a new file on the desktop: [`ViewUpload`], or 400 with a reason |
 //! | `GET /v1/ports/{port}` | with `Upgrade: tcp`: a connection to that port of the session; 502 when nothing listens there |
 //!
 //! Sessions outlive the server, so a newer server meets older guests: fields are only added, never changed, and
@@ -21,7 +25,13 @@
 //!
 //! No I/O here. Start reading at [`Hello`].
 
+mod percent;
+mod rights;
+
 use serde::{Deserialize, Serialize};
+
+pub use percent::{percent_decode, percent_encode};
+pub use rights::{UnknownRight, ViewRight, ViewRights};
 
 /// Version of this contract. The server keeps serving guests of the previous one.
 pub const CONTRACT_VERSION: u32 = 1;
@@ -44,6 +54,22 @@ pub const TOOL_FAILED: &str = "x-tool-failed";
 pub const STREAM: &str = "/v1/stream";
 /// The live view's WebSocket.
 pub const VIEW: &str = "/v1/view";
+/// Header of [`VIEW`]: the [`ViewRights`] of whoever opens it. Without it, from an older edge, all of them. A guest that keeps
+/// to it says [`FEATURE_VIEW_RIGHTS`]; no view with fewer rights than to control is opened at another one.
+pub const VIEW_RIGHTS: &str = "x-berth-view-rights";
+/// Header of [`VIEW`]: what the viewer is called, for other people to see; at most 64 characters, written by [`percent_encode`].
+pub const VIEW_NAME: &str = "x-berth-view-name";
+/// Header of [`VIEW`]: the ticket's id, which is no secret; empty for the URL that a session's owner gets.
+pub const VIEW_TICKET: &str = "x-berth-view-ticket";
+/// Who is looking: `{"viewers":[{"id","name","ticket","rights","since","control"}],"agent":{}}`; no viewers when there is no
+/// desktop. At most [`VIEWERS_BYTES_MAX`]. A guest that answers 404 here is older than that.
+pub const VIEWERS: &str = "/v1/viewers";
+/// Longest answer of [`VIEWERS`].
+pub const VIEWERS_BYTES_MAX: usize = 64 << 10;
+/// Files of a live view. A guest that answers 404 here is older than that.
+pub const VIEW_FILES: &str = "/v1/view-files";
+/// In [`Hello::features`]: the guest keeps to [`VIEW_RIGHTS`].
+pub const FEATURE_VIEW_RIGHTS: &str = "view-rights";
 /// Prefix of the port routes; the port's number follows. A guest that answers 404 here is older than ports.
 pub const PORTS: &str = "/v1/ports/";
 /// Whole files, as they are. A guest that answers 404 here is older than that.
@@ -63,6 +89,9 @@ pub struct Hello {
     /// The interpreters are warm: a first run answers at once. Tools work before that too.
     #[serde(default)]
     pub warm: bool,
+    /// What this guest keeps to beyond its contract's version, each in a word such as [`FEATURE_VIEW_RIGHTS`].
+    #[serde(default)]
+    pub features: Vec<String>,
     /// The tools that this guest runs.
     pub tools: Vec<ToolSpec>,
 }
@@ -93,6 +122,39 @@ pub struct Activity {
     pub running: u32,
     /// Live views that are open now.
     pub viewers: u32,
+}
+
+/// What a live view can download: plain files right in `~/Desktop` and `~/Downloads`, those that changed last first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewFiles {
+    /// At most 500.
+    pub files: Vec<ViewFile>,
+    /// There are more.
+    pub truncated: bool,
+}
+
+/// A file that a live view can download.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewFile {
+    /// Its name.
+    pub name: String,
+    /// `Desktop` or `Downloads`.
+    pub folder: String,
+    /// Where it is: what a download asks for.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// When it changed, in Unix milliseconds.
+    pub modified: i64,
+}
+
+/// A file that a live view has put on the desktop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewUpload {
+    /// Where it is. Its name has a number when the one that was asked for was taken.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
 }
 
 /// What a tool answered. Also the form in which clients get it, so the edge passes it on unread.

@@ -102,6 +102,7 @@ async fn hello(State(guest): State<Guest>) -> Json<api::Hello> {
         guest_version: env!("CARGO_PKG_VERSION").into(),
         tools: tools::specs(),
         warm: guest.code.is_warm(),
+        features: vec![api::FEATURE_VIEW_RIGHTS.into()],
     })
 }
 

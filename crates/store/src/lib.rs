@@ -35,7 +35,7 @@ pub use keys::{Key, KeyLimits, KeyRow, NewKey};
 pub use list::{ListCursor, SessionFilter, SessionPage, SessionSummary};
 pub use sandboxes::{SandboxRow, SandboxState};
 pub use sessions::{NewSession, SessionEnding, SessionRow, SessionState};
-pub use tickets::TicketRow;
+pub use tickets::{SharedTicket, TicketDigest, TicketRow};
 
 /// Why the store failed.
 #[derive(Debug, thiserror::Error)]

@@ -20,12 +20,22 @@ pub(crate) const SQLITE: &[Step] = &[
         "0002_whole_control_plane",
         include_str!("../migrations/sqlite/0002_whole_control_plane.sql"),
     ),
+    (
+        "0003_shared_tickets",
+        include_str!("../migrations/sqlite/0003_shared_tickets.sql"),
+    ),
 ];
 
-pub(crate) const POSTGRES: &[Step] = &[(
-    "0001_control_plane",
-    include_str!("../migrations/postgres/0001_control_plane.sql"),
-)];
+pub(crate) const POSTGRES: &[Step] = &[
+    (
+        "0001_control_plane",
+        include_str!("../migrations/postgres/0001_control_plane.sql"),
+    ),
+    (
+        "0002_shared_tickets",
+        include_str!("../migrations/postgres/0002_shared_tickets.sql"),
+    ),
+];
 
 /// What runs the steps that a database has not seen.
 pub(crate) fn migrator(steps: &[Step]) -> Migrator {

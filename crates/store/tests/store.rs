@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use berth_store::{
     Database, KeyLimits, ListCursor, NewKey, NewSession, Options, SandboxState, SessionEnding, SessionFilter,
-    SessionPage, SessionState, Store, StoreError,
+    SessionPage, SessionState, SharedTicket, Store, StoreError,
 };
 use engines::on_both_engines;
 use jiff::{SignedDuration, Timestamp};
@@ -86,6 +86,8 @@ on_both_engines! {
     labels_survive_callers_that_set_them_together,
     a_ticket_is_found_by_its_secret_alone,
     tickets_written_together_fail_alone,
+    a_shared_ticket_is_listed_until_it_is_revoked,
+    all_tickets_of_a_session_are_revoked_together,
     what_belongs_to_another_server_is_left_alone,
     old_sessions_are_forgotten_with_all_they_had,
     each_change_of_a_session_is_an_event,
@@ -341,6 +343,95 @@ async fn tickets_written_together_fail_alone(database: Database) {
         let found = store.ticket(&format!("ticket-{n}")).await.unwrap();
         assert_eq!(found.is_some(), n != 50, "{n}");
     }
+}
+
+async fn share(store: &Store, id: &str, name: Option<&str>, seconds: i64) -> bool {
+    let new = SharedTicket {
+        session_id: "s-1",
+        id,
+        secret: &format!("secret-of-{id}"),
+        rights: "view",
+        name,
+        expires: Timestamp::now() + SignedDuration::from_secs(seconds),
+    };
+    store.insert_shared_ticket(&new, 2).await.unwrap()
+}
+
+async fn shared(store: &Store) -> Vec<String> {
+    let rows = store.shared_tickets("s-1", Timestamp::now()).await.unwrap();
+    rows.into_iter().filter_map(|row| row.id).collect()
+}
+
+async fn a_shared_ticket_is_listed_until_it_is_revoked(database: Database) {
+    let store = open(&database).await;
+    let key = key(&store, "a").await;
+    session(&store, &key, "s-1", &[]).await;
+    session(&store, &key, "s-2", &[]).await;
+    assert!(share(&store, "t-late", Some("Ann"), 60).await);
+    assert!(share(&store, "t-soon", None, 30).await);
+    assert!(!share(&store, "t-many", None, 60).await);
+    assert_eq!(shared(&store).await, ["t-soon", "t-late"]);
+    let row = store.ticket("secret-of-t-late").await.unwrap().unwrap();
+    assert_eq!(
+        row.rights.as_deref().zip(row.name.as_deref()),
+        Some(("view", "Ann"))
+    );
+    let whole = store.ticket("ticket-of-s-1").await.unwrap().unwrap();
+    assert!(whole.id.is_none() && whole.rights.is_none());
+
+    let digests = [row.digest.clone(), whole.digest];
+    assert!(store.revoked_tickets(&digests).await.unwrap().is_empty());
+    let now = Timestamp::now();
+    for (session, id) in [("s-2", "t-late"), ("s-1", "t-none")] {
+        assert_eq!(store.revoke_tickets(session, Some(id), now).await.unwrap(), 0);
+    }
+    // Succeeds again, and the first time stays.
+    for at in [now, now + SignedDuration::from_secs(5)] {
+        assert_eq!(store.revoke_tickets("s-1", Some("t-late"), at).await.unwrap(), 1);
+        let row = store.ticket("secret-of-t-late").await.unwrap().unwrap();
+        let now = Timestamp::from_millisecond(now.as_millisecond()).unwrap();
+        // It has expired too: a server that knows nothing of revocation refuses it.
+        assert_eq!((row.revoked, row.expires), (Some(now), now));
+    }
+    assert_eq!(store.revoked_tickets(&digests).await.unwrap(), digests[..1]);
+    assert_eq!(shared(&store).await, ["t-soon"]);
+    // Its place is free again.
+    assert!(share(&store, "t-next", None, 60).await);
+}
+
+async fn all_tickets_of_a_session_are_revoked_together(database: Database) {
+    let store = open(&database).await;
+    let key = key(&store, "a").await;
+    session(&store, &key, "s-1", &[]).await;
+    session(&store, &key, "s-2", &[]).await;
+    assert!(share(&store, "t-1", None, 60).await);
+    // More than are looked up in one statement.
+    let mut digests = Vec::new();
+    for n in 0..600 {
+        let secret = format!("more-{n}");
+        let expires = Timestamp::now() + SignedDuration::from_secs(60);
+        store.insert_ticket("s-1", &secret, expires).await.unwrap();
+        digests.push(store.ticket(&secret).await.unwrap().unwrap().digest);
+    }
+    let other = store.ticket("ticket-of-s-2").await.unwrap().unwrap();
+    digests.push(other.digest);
+    assert_eq!(
+        store.revoke_tickets("s-1", None, Timestamp::now()).await.unwrap(),
+        602
+    );
+    let mut revoked = store.revoked_tickets(&digests).await.unwrap();
+    assert_eq!(revoked.len(), 600);
+    revoked.retain(|digest| !digests[..600].contains(digest));
+    assert!(revoked.is_empty() && shared(&store).await.is_empty());
+    assert!(
+        store
+            .ticket("ticket-of-s-2")
+            .await
+            .unwrap()
+            .unwrap()
+            .revoked
+            .is_none()
+    );
 }
 
 async fn labels_survive_callers_that_set_them_together(database: Database) {
