@@ -27,6 +27,8 @@ pub enum Code {
     NoCapacity,
     /// The session lives on another server of the same installation.
     SessionElsewhere,
+    /// The live view's ticket is good, but does not give this right.
+    RightMissing,
     /// The session is paused, and this request does not make it go on.
     SessionPaused,
     /// The key has as many sessions as it may have at once.
@@ -65,6 +67,7 @@ impl Code {
             Code::MethodNotAllowed => "MethodNotAllowed",
             Code::NoCapacity => "NoCapacity",
             Code::SessionElsewhere => "SessionElsewhere",
+            Code::RightMissing => "RightMissing",
             Code::SessionPaused => "SessionPaused",
             Code::QuotaSessions => "QuotaExceeded.Sessions",
             Code::QuotaMemory => "QuotaExceeded.Memory",
@@ -83,6 +86,7 @@ impl Code {
     pub fn status(self) -> u16 {
         match self {
             Code::InvalidApiKey => 401,
+            Code::RightMissing => 403,
             Code::SessionNotFound | Code::ImageNotFound | Code::InvalidParameter | Code::MalformedBody => 400,
             Code::RouteNotFound | Code::LinkNotFound | Code::McpSessionNotFound => 404,
             Code::MethodNotAllowed => 405,

@@ -1,4 +1,5 @@
-//! Berth's own routes under `/api/v1`, for what the AGB API has no words for: pausing, why a session ended, its log.
+//! Berth's own routes under `/api/v1`, for what the AGB API has no words for: pausing, why a session ended, its log,
+//! tickets of the live view that carry fewer rights and can be revoked.
 //!
 //! They take the same API keys and answer in the same envelope. Both ends are ours, so the types are read and written.
 //! Times are RFC 3339 in UTC; durations are seconds, sizes are bytes, as the names say.
@@ -87,4 +88,77 @@ pub struct SessionEnd {
 pub struct SessionLog {
     /// The lines.
     pub lines: Vec<String>,
+}
+
+/// Body of `POST /api/v1/sessions/{id}/tickets`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NewTicket {
+    /// What its holder may do: `view`, `control`, `clipboard-in` (from the page to the session), `clipboard-out` (from the
+    /// session to the page), `files`. `view` is always among them.
+    #[schema(value_type = Vec<String>, required, example = json!(["view"]))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rights: Option<Vec<String>>,
+    /// What its holder is called, for people to see.
+    #[schema(max_length = 64)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// How long it is valid; as long as every live view URL of the server if absent.
+    #[schema(minimum = 1, maximum = 86400)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds: Option<i64>,
+}
+
+/// A live view ticket that was made to be shared. `data` of `GET /api/v1/sessions/{id}/tickets` is a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ticket {
+    /// Names it when it is to be revoked, and in the audit log. No secret.
+    pub ticket_id: String,
+    /// What its holder may do.
+    pub rights: Vec<String>,
+    /// What its holder is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// When it stops being valid.
+    pub expires_at: String,
+}
+
+/// `data` of `POST /api/v1/sessions/{id}/tickets`: the only time that the URL is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SharedView {
+    /// The live view's page. Whoever has it has the rights.
+    pub url: String,
+    /// The ticket in it.
+    #[serde(flatten)]
+    pub ticket: Ticket,
+}
+
+/// `data` of `GET /api/v1/sessions/{id}/viewers`, which comes from inside the session as it stands: show it, do not trust
+/// it. More members may come.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Viewers {
+    /// Who is looking.
+    pub viewers: Vec<Viewer>,
+    /// What the agent does on the screen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<serde_json::Value>,
+}
+
+/// Somebody who looks at a session.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Viewer {
+    /// Counts the viewers of this session.
+    pub id: u64,
+    /// What the ticket's holder is called; empty if nobody said.
+    pub name: String,
+    /// The ticket's id; empty for the URL that the session's owner gets.
+    pub ticket: String,
+    /// What this one may do.
+    pub rights: Vec<String>,
+    /// Since when, in Unix milliseconds.
+    pub since: i64,
+    /// This one has the control now.
+    pub control: bool,
 }

@@ -72,7 +72,7 @@ impl Control {
         })
     }
 
-    async fn owned_row(&self, key_id: &str, id: &str) -> Result<SessionRow, ControlError> {
+    pub(crate) async fn owned_row(&self, key_id: &str, id: &str) -> Result<SessionRow, ControlError> {
         let row = self.store.session(id).await?;
         row.filter(|row| row.key_id == key_id).ok_or_else(|| unknown(id))
     }

@@ -83,6 +83,14 @@ pub enum ControlError {
         /// What it may hold.
         allowed: String,
     },
+    /// A session has as many shared tickets as it may have.
+    #[error(
+        "the session has {allowed} shared tickets that are good, which is as many as are allowed; revoke some first"
+    )]
+    TooManyTickets {
+        /// How many it may have.
+        allowed: u64,
+    },
     /// No room for another session.
     #[error(
         "this machine has no room for another session: {free_mib} MiB of {what} are free, {needed_mib} MiB are \

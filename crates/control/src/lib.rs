@@ -26,13 +26,13 @@ mod rundown;
 mod sandboxes;
 mod secret;
 mod session;
+mod tickets;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use berth_guest_api::ToolSpec;
 use berth_store::{ListCursor, SessionEnding, SessionFilter, SessionPage, SessionRow, Store, StoreError};
-use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -47,28 +47,11 @@ pub use detail::Detail;
 pub use error::{ControlError, StartError};
 pub use life::{End, EndReason};
 pub use quota::QuotaLimit;
-pub use session::{Call, Session, View};
+pub use session::{Call, Held, Session, View};
+pub use tickets::{Grant, NewShare, Share, TicketState};
 
 /// A place in a session list, for the caller to keep.
 pub type Cursor = ListCursor;
-
-/// What the holder of a live view ticket may see.
-#[derive(Debug)]
-pub enum TicketState {
-    /// The session, and when the ticket stops being valid.
-    Valid(Arc<Session>, Timestamp),
-    /// The ticket was valid until then.
-    Expired(Timestamp),
-    /// The session is over.
-    Ended {
-        /// The session.
-        session_id: String,
-        /// Why it ended.
-        end: End,
-    },
-    /// No such ticket, or one that expired so long ago that it is forgotten.
-    Unknown,
-}
 
 /// Target of the spans that are exported as traces. The log leaves them out; without a collector they are never made.
 pub const TRACE_TARGET: &str = "berth::trace";
@@ -244,30 +227,6 @@ impl Control {
         Ok(self.store.labels(&session.id).await?)
     }
 
-    /// A fresh live view ticket.
-    pub async fn issue_ticket(&self, session: &Session) -> Result<String, ControlError> {
-        let ticket = secret::new_ticket();
-        self.store
-            .insert_ticket(&session.id, &ticket, self.ticket_expiry())
-            .await?;
-        Ok(ticket)
-    }
-
-    /// What a ticket is good for now.
-    pub async fn ticket(&self, ticket: &str) -> Result<TicketState, ControlError> {
-        let Some(row) = self.store.ticket(ticket).await? else {
-            return Ok(TicketState::Unknown);
-        };
-        match self.live(&row.session_id) {
-            Some(_) if row.expires <= Timestamp::now() => Ok(TicketState::Expired(row.expires)),
-            Some(session) => Ok(TicketState::Valid(session, row.expires)),
-            None => match self.absent(None, &row.session_id).await? {
-                ControlError::EndedSession { id, end, .. } => Ok(TicketState::Ended { session_id: id, end }),
-                _ => Ok(TicketState::Unknown),
-            },
-        }
-    }
-
     /// Whether the server works: its database answers.
     pub async fn health(&self) -> Result<Health, ControlError> {
         self.store.ping().await?;
@@ -375,11 +334,6 @@ impl Control {
             .values()
             .cloned()
             .collect()
-    }
-
-    fn ticket_expiry(&self) -> Timestamp {
-        let ttl = SignedDuration::try_from(self.config.view_url_ttl).unwrap_or(SignedDuration::MAX);
-        Timestamp::now().checked_add(ttl).unwrap_or(Timestamp::MAX)
     }
 
     /// Why there is no live session of this id. `key_id` is the caller's, when one is known.

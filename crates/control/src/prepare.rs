@@ -53,6 +53,7 @@ impl Control {
         control.adopt().await.map_err(start_error)?;
         tokio::spawn(Arc::clone(&control).reap());
         tokio::spawn(Arc::clone(&control).run_down());
+        tokio::spawn(Arc::clone(&control).watch_tickets());
         let fill =
             Arc::clone(&control.pool).keep_filled(Arc::clone(&control.maker), Arc::clone(&control.images));
         let stop = control.stop.clone();

@@ -2,14 +2,17 @@
 //!
 //! The row in the store is the truth about its state; this is what every call needs without asking the store.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use berth_guest_client::Guest;
 use berth_sandbox::{GuestAddress, Sandbox};
+use berth_store::TicketDigest;
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::life::{End, EndReason};
 use crate::quota::Admission;
@@ -36,6 +39,8 @@ pub struct Session {
     clock: Clock,
     calls: AtomicU32,
     views: AtomicU32,
+    /// What goes on with a ticket, each under a number of its own.
+    held: Mutex<HashMap<u64, (TicketDigest, CancellationToken)>>,
     /// Held while it is being frozen or thawed.
     pub(crate) pausing: tokio::sync::Mutex<()>,
     paused: watch::Sender<bool>,
@@ -87,6 +92,7 @@ impl Session {
             },
             calls: AtomicU32::new(0),
             views: AtomicU32::new(0),
+            held: Mutex::default(),
             pausing: tokio::sync::Mutex::new(()),
             paused: watch::Sender::new(parts.paused),
             end: watch::Sender::new(None),
@@ -154,6 +160,38 @@ impl Session {
         self.views.load(Ordering::Relaxed)
     }
 
+    /// Notes that something goes on with a ticket, until the value is dropped.
+    pub(crate) fn hold(self: &Arc<Self>, ticket: TicketDigest) -> Held {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let cut = CancellationToken::new();
+        self.held_now().insert(number, (ticket, cut.clone()));
+        Held {
+            session: Arc::clone(self),
+            number,
+            cut,
+        }
+    }
+
+    /// The tickets with which something goes on.
+    pub(crate) fn held(&self) -> Vec<TicketDigest> {
+        self.held_now()
+            .values()
+            .map(|(ticket, _)| ticket.clone())
+            .collect()
+    }
+
+    /// Ends what goes on with these tickets.
+    pub(crate) fn cut(&self, tickets: &HashSet<TicketDigest>) {
+        let held = self.held_now();
+        let revoked = held.values().filter(|(ticket, _)| tickets.contains(ticket));
+        revoked.for_each(|(_, cut)| cut.cancel());
+    }
+
+    fn held_now(&self) -> MutexGuard<'_, HashMap<u64, (TicketDigest, CancellationToken)>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How long it has not been used, by what the server has seen. Zero while a call is under way.
     pub fn idle(&self) -> Duration {
         if self.is_in_use() {
@@ -196,6 +234,27 @@ pub struct View(Arc<Session>);
 impl Drop for View {
     fn drop(&mut self) {
         self.0.views.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Something that goes on with a ticket.
+#[derive(Debug)]
+pub struct Held {
+    session: Arc<Session>,
+    number: u64,
+    cut: CancellationToken,
+}
+
+impl Held {
+    /// Completes when the ticket is revoked.
+    pub async fn revoked(&self) {
+        self.cut.cancelled().await;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.session.held_now().remove(&self.number);
     }
 }
 

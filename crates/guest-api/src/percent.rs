@@ -1,10 +1,10 @@
 //! Text in a header or in a URL: what may not stand there is written as `%` and two digits for each byte of its UTF-8.
 
-/// `text` with nothing but letters and digits of ASCII, `-`, `_`, `.` and escapes.
+/// `text` with nothing but letters and digits of ASCII, `-`, `_` and escapes.
 pub fn percent_encode(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            byte if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) => char::from(byte).to_string(),
+            byte if byte.is_ascii_alphanumeric() || b"-_".contains(&byte) => char::from(byte).to_string(),
             byte => format!("%{byte:02X}"),
         })
         .collect()
@@ -39,7 +39,7 @@ mod tests {
             assert!(
                 encoded
                     .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.%".contains(&byte)),
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_%".contains(&byte)),
                 "{encoded}"
             );
             assert_eq!(percent_decode(&encoded).as_deref(), Some(text));

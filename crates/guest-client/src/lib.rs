@@ -9,7 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_guest_api::{ACTIVITY, Activity, HELLO, Hello, PORT_UPGRADE, PORTS, TOOL_FAILED, TOOLS};
+use berth_guest_api::{
+    ACTIVITY, Activity, HELLO, Hello, PORT_UPGRADE, PORTS, TOOL_FAILED, TOOLS, VIEW_FILES, VIEWERS,
+    VIEWERS_BYTES_MAX,
+};
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
 use http::response::Parts;
@@ -18,6 +21,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::value::RawValue;
 use tokio::net::UnixStream;
 
 mod connector;
@@ -29,6 +33,9 @@ pub const ANSWER_BYTES_MAX: usize = 96 << 20;
 
 /// Largest answer of the guest about itself.
 const OWN_ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// What guests of older versions do not have, in the words of [`GuestError::Outdated`].
+const FILES_OF_VIEWS: &str = "files in its live view";
 
 /// How long a guest may take to answer about itself, and to accept a WebSocket.
 const OWN_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -126,6 +133,16 @@ impl Guest {
         self.own_answer(ACTIVITY).await
     }
 
+    /// Who looks at the session, as it came.
+    pub async fn viewers(&self) -> Result<Box<RawValue>, GuestError> {
+        self.told(VIEWERS, VIEWERS_BYTES_MAX, "list of viewers").await
+    }
+
+    /// The files that a live view can download, as it came.
+    pub async fn view_files(&self) -> Result<Box<RawValue>, GuestError> {
+        self.told(VIEW_FILES, OWN_ANSWER_BYTES_MAX, FILES_OF_VIEWS).await
+    }
+
     /// Runs a tool. `arguments` is a JSON object, passed on as it stands.
     pub async fn call_tool(
         &self,
@@ -145,7 +162,7 @@ impl Guest {
             }
         };
         // The body goes into an envelope as it is, so it must not be able to close it.
-        serde_json::from_slice::<&serde_json::value::RawValue>(&body)
+        serde_json::from_slice::<&RawValue>(&body)
             .map_err(|_| GuestError::Unexpected("a tool call with something that is not JSON".into()))?;
         let failed = head.headers.contains_key(TOOL_FAILED);
         Ok(ToolAnswer { known, failed, body })
@@ -203,10 +220,41 @@ impl Guest {
         }
         let Refusal { text, .. } = refusal(response).await;
         Err(match status {
-            StatusCode::NOT_FOUND => GuestError::Outdated("file transfers"),
+            StatusCode::NOT_FOUND => GuestError::Outdated("such file transfers"),
             _ if status.is_client_error() && !text.is_empty() => GuestError::Refused(text),
             _ => GuestError::Unexpected(format!("{status} to a file transfer: {text}")),
         })
+    }
+
+    /// As [`Guest::transfer`], for a request whose answer is a short document, given back as it came.
+    pub async fn transfer_in<B>(&self, request: Request<B>) -> Result<Box<RawValue>, GuestError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let response = self.transfer(request).await?;
+        let body = Limited::new(response.into_body(), OWN_ANSWER_BYTES_MAX)
+            .collect()
+            .await
+            .map_err(GuestError::Unreachable)?;
+        document(&body.to_bytes(), "a file transfer")
+    }
+
+    /// A document of the guest that is passed on and not read. `what` is what an older guest does not have.
+    async fn told(
+        &self,
+        path: &str,
+        bytes_max: usize,
+        what: &'static str,
+    ) -> Result<Box<RawValue>, GuestError> {
+        let request = request(Method::GET, path, Bytes::new())?;
+        let (head, body) = within(OWN_ANSWER_TIMEOUT, self.send(request, bytes_max)).await?;
+        match head.status {
+            StatusCode::OK => document(&body, path),
+            StatusCode::NOT_FOUND => Err(GuestError::Outdated(what)),
+            StatusCode::BAD_REQUEST => Err(GuestError::Refused(shown(&body))),
+            status => Err(GuestError::Unexpected(format!("{status} to `{path}`"))),
+        }
     }
 
     async fn upgrade(&self, path: &str, headers: HeaderMap) -> Result<Result<Tunnel, Refusal>, GuestError> {
@@ -262,9 +310,19 @@ async fn refusal(response: Response<Incoming>) -> Refusal {
     let body = Limited::new(response.into_body(), OWN_ANSWER_BYTES_MAX)
         .collect()
         .await;
-    let text = body.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned());
-    let text = text.unwrap_or_default().chars().take(500).collect();
+    let text = body.map(|body| shown(&body.to_bytes())).unwrap_or_default();
     Refusal { status, text }
+}
+
+/// A guest's words, as many as a message should have.
+fn shown(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).chars().take(500).collect()
+}
+
+/// A JSON document that goes into an answer as it is, so it must not be able to close what is around it.
+fn document(body: &[u8], to: &str) -> Result<Box<RawValue>, GuestError> {
+    serde_json::from_slice(body)
+        .map_err(|_| GuestError::Unexpected(format!("{to} with something that is not JSON")))
 }
 
 fn request(method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, GuestError> {

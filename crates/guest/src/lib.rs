@@ -35,4 +35,5 @@ pub mod tools;
 pub mod transfer;
 pub mod user;
 pub mod view;
+pub mod view_files;
 pub mod watch;

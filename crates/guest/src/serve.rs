@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::guest::{Guest, GuestError};
 use crate::settings::{Settings, SettingsError};
-use crate::{ports, process, stream, tools, transfer, view};
+use crate::{ports, process, stream, tools, transfer, view, view_files};
 
 /// Largest body of a tool call.
 const BODY_BYTES_MAX: usize = 64 << 20;
@@ -93,6 +93,7 @@ fn routes(guest: Guest) -> Router {
         .route(&format!("{}{{id}}", api::PROCESSES), get(open_process))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .route(api::FILES, get(transfer::download).put(transfer::upload))
+        .route(api::VIEW_FILES, get(view_files::download).put(view_files::upload))
         .with_state(guest)
 }
 

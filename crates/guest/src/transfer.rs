@@ -43,17 +43,22 @@ pub async fn download(
     Query(place): Query<Place>,
     headers: HeaderMap,
 ) -> Response {
+    send(&guest, place.path, &headers).await
+}
+
+/// The answer to a download of `path`.
+pub(crate) async fn send(guest: &Guest, path: String, headers: &HeaderMap) -> Response {
     let running = guest.clock.run();
     let range = headers
         .get(RANGE)
         .and_then(|range| range.to_str().ok())
         .map(str::to_owned);
-    let (file, size) = match open(&guest.files, &place.path).await {
+    let (file, size) = match open(&guest.files, &path).await {
         Ok(opened) => opened,
         Err(error) => return refused(&error),
     };
     if size == 0 {
-        let read = guest.files.run(move || read_whole(&file, &place.path)).await;
+        let read = guest.files.run(move || read_whole(&file, &path)).await;
         return read.map_or_else(|error| refused(&error), |bytes| whole(bytes.into()));
     }
     let (begin, end) = match range
@@ -70,7 +75,7 @@ pub async fn download(
     };
     let (file, files) = (Arc::new(file), guest.files.clone());
     let pieces = stream::iter((begin..end).step_by(PIECE_BYTES as usize)).map(move |at| {
-        let (file, path) = (Arc::clone(&file), place.path.clone());
+        let (file, path) = (Arc::clone(&file), path.clone());
         let length = PIECE_BYTES.min(end - at) as usize;
         let files = files.clone();
         async move { files.run(move || read_piece(&file, at, length, &path)).await }
@@ -96,16 +101,11 @@ pub async fn upload(State(guest): State<Guest>, Query(place): Query<Place>, body
     let _running = guest.clock.run();
     match receive(&guest.files, &place.path, body).await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(UploadError::File(error)) => refused(&error),
-        Err(UploadError::Body) => (
-            StatusCode::BAD_REQUEST,
-            "the upload broke off; nothing was changed",
-        )
-            .into_response(),
+        Err(error) => error.into_response(),
     }
 }
 
-enum UploadError {
+pub(crate) enum UploadError {
     File(FileError),
     /// The caller's connection broke.
     Body,
@@ -114,6 +114,19 @@ enum UploadError {
 impl From<FileError> for UploadError {
     fn from(error: FileError) -> Self {
         Self::File(error)
+    }
+}
+
+impl IntoResponse for UploadError {
+    fn into_response(self) -> Response {
+        match self {
+            UploadError::File(error) => refused(&error),
+            UploadError::Body => (
+                StatusCode::BAD_REQUEST,
+                "the upload broke off; nothing was changed",
+            )
+                .into_response(),
+        }
     }
 }
 
@@ -154,7 +167,7 @@ fn whole(body: Body) -> Response {
     (head, body).into_response()
 }
 
-fn refused(error: &FileError) -> Response {
+pub(crate) fn refused(error: &FileError) -> Response {
     (StatusCode::BAD_REQUEST, error.to_string()).into_response()
 }
 
@@ -172,10 +185,14 @@ fn wanted(range: &str, size: u64) -> Option<(u64, u64)> {
     (begin < end).then_some((begin, end))
 }
 
-/// A file that is being written, beside the one that it will replace. Removed unless it is finished.
-struct Part {
+/// How the name of a file begins that is being written.
+pub(crate) const PART_PREFIX: &str = ".berth-upload-";
+
+/// A file that is being written, in the directory where it will appear. Removed unless it is finished.
+pub(crate) struct Part {
     file: Arc<File>,
     part: PathBuf,
+    /// Where it should appear, for messages.
     target: PathBuf,
     files: Files,
     finished: bool,
@@ -184,30 +201,14 @@ struct Part {
 async fn receive(files: &Files, path: &str, body: Body) -> Result<(), UploadError> {
     let path = files::absolute(path)?;
     let (file, part, target) = files.run(move || begin(&path)).await?;
-    let mut upload = Part {
-        file: Arc::new(file),
-        part,
-        target,
-        files: files.clone(),
-        finished: false,
-    };
-    let mut body = body.into_data_stream();
-    let mut waiting = BytesMut::new();
-    while let Some(bytes) = body.next().await {
-        waiting.extend_from_slice(&bytes.map_err(|_| UploadError::Body)?);
-        if waiting.len() as u64 >= PIECE_BYTES {
-            upload.write(waiting.split().freeze()).await?;
-        }
-    }
-    upload.write(waiting.freeze()).await?;
+    let mut upload = Part::new(files, file, part, target);
+    upload.fill(body).await?;
     upload.finish().await?;
     Ok(())
 }
 
 /// Opens the part beside what `path` leads to.
 fn begin(path: &Path) -> Result<(File, PathBuf, PathBuf), FileError> {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let failed = |error| files::failed("write", path, error);
     // Through links: the file is replaced, not the link that leads to it.
     let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let before = std::fs::metadata(&target).ok();
@@ -221,23 +222,57 @@ fn begin(path: &Path) -> Result<(File, PathBuf, PathBuf), FileError> {
             wanted: "a plain file",
         });
     }
-    let parent = target.parent().unwrap_or(Path::new("/"));
-    files::make_directory(parent)?;
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let part = parent.join(format!(".berth-upload-{}-{number}", std::process::id()));
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&part)
-        .map_err(failed)?;
+    let (file, part) = open_part(target.parent().unwrap_or(Path::new("/")))?;
     if let Some(before) = before {
         let mode = std::fs::Permissions::from_mode(before.permissions().mode() & 0o7777);
-        file.set_permissions(mode).map_err(failed)?;
+        file.set_permissions(mode)
+            .map_err(|error| files::failed("write", path, error))?;
     }
     Ok((file, part, target))
 }
 
+/// Opens a part in `folder`, which is made if it is missing.
+pub(crate) fn open_part(folder: &Path) -> Result<(File, PathBuf), FileError> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    files::make_directory(folder)?;
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let part = folder.join(format!("{PART_PREFIX}{}-{number}", std::process::id()));
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&part)
+        .map_err(|error| files::failed("write", &part, error))?;
+    Ok((file, part))
+}
+
 impl Part {
+    pub(crate) fn new(files: &Files, file: File, part: PathBuf, target: PathBuf) -> Self {
+        Self {
+            file: Arc::new(file),
+            part,
+            target,
+            files: files.clone(),
+            finished: false,
+        }
+    }
+
+    /// Writes all of a body; how many bytes.
+    pub(crate) async fn fill(&self, body: Body) -> Result<u64, UploadError> {
+        let mut body = body.into_data_stream();
+        let mut waiting = BytesMut::new();
+        let mut size = 0;
+        while let Some(bytes) = body.next().await {
+            let bytes = bytes.map_err(|_| UploadError::Body)?;
+            size += bytes.len() as u64;
+            waiting.extend_from_slice(&bytes);
+            if waiting.len() as u64 >= PIECE_BYTES {
+                self.write(waiting.split().freeze()).await?;
+            }
+        }
+        self.write(waiting.freeze()).await?;
+        Ok(size)
+    }
+
     async fn write(&self, bytes: Bytes) -> Result<(), FileError> {
         let (file, target) = (Arc::clone(&self.file), self.target.clone());
         let write = move || {
@@ -248,14 +283,23 @@ impl Part {
         self.files.run(write).await
     }
 
+    /// Lets the file appear, in place of one that may be there.
     async fn finish(&mut self) -> Result<(), FileError> {
+        self.appear(|part, target| {
+            rustix::fs::rename(part, target).map_err(|error| files::failed("write", target, error.into()))
+        })
+        .await
+    }
+
+    /// Lets the file appear by `rename`, which is given the part and the target.
+    pub(crate) async fn appear<T: Send + 'static>(
+        &mut self,
+        rename: impl FnOnce(&Path, &Path) -> Result<T, FileError> + Send + 'static,
+    ) -> Result<T, FileError> {
         let (part, target) = (self.part.clone(), self.target.clone());
-        let rename = move || {
-            rustix::fs::rename(&part, &target).map_err(|error| files::failed("write", &target, error.into()))
-        };
-        self.files.run(rename).await?;
+        let done = self.files.run(move || rename(&part, &target)).await?;
         self.finished = true;
-        Ok(())
+        Ok(done)
     }
 }
 

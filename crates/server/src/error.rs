@@ -72,7 +72,7 @@ impl From<ControlError> for ApiError {
             E::WrongToken { .. } => Code::InvalidApiKey,
             E::UnknownLink => Code::LinkNotFound,
             E::UnknownImage { .. } => Code::ImageNotFound,
-            E::Invalid { .. } => Code::InvalidParameter,
+            E::Invalid { .. } | E::TooManyTickets { .. } => Code::InvalidParameter,
             E::Full { .. } => Code::NoCapacity,
             E::SandboxId(_) | E::Start(_) | E::Silent { .. } | E::Freeze(_) | E::Store(_) | E::Images(_) => {
                 Code::Internal

@@ -60,6 +60,9 @@ refusals! {
     /// Of a route that takes an API key and names a session.
     OfSession = InvalidApiKey InvalidParameter MalformedBody BodyTooLarge SessionNotFound SessionElsewhere DatabaseBusy
         Internal;
+    /// Of a route that takes an API key and asks a session's guest.
+    OfGuest = InvalidApiKey InvalidParameter MalformedBody BodyTooLarge SessionNotFound SessionElsewhere SessionOutdated
+        SessionTimeout DatabaseBusy Internal;
     /// Of the creation of a session.
     OfCreation = InvalidApiKey InvalidParameter MalformedBody BodyTooLarge ImageNotFound NoCapacity QuotaSessions
         QuotaMemory QuotaCreations DatabaseBusy Internal;
@@ -73,6 +76,9 @@ refusals! {
     OfStream = InvalidApiKey InvalidParameter SessionNotFound SessionElsewhere SessionOutdated DatabaseBusy Internal;
     /// Of a WebSocket with a ticket in its path.
     OfTicket = InvalidParameter SessionNotFound SessionPaused SessionElsewhere SessionOutdated DatabaseBusy Internal;
+    /// Of files with a ticket in their path.
+    OfTicketFile = InvalidParameter SessionNotFound RightMissing SessionElsewhere SessionOutdated SessionTimeout DatabaseBusy
+        Internal;
     /// Of a page with a ticket in its path, whose own refusals are pages.
     OfPage = InvalidParameter SessionElsewhere DatabaseBusy Internal;
     /// Of a port with a link in its path.

@@ -14,7 +14,9 @@ use crate::body::BODY_BYTES_MAX;
 use crate::error::ApiError;
 use crate::openapi;
 use crate::request::surround;
-use crate::routes::{file, health, labels, link, mcp, own, port, sessions, stream, tools, view};
+use crate::routes::{
+    file, health, labels, link, mcp, own, port, sessions, stream, tickets, tools, view, view_files,
+};
 
 /// All routes. Where each is and who may use it stands at its handler; [`openapi`] says how.
 pub(crate) fn routes() -> OpenApiRouter<App> {
@@ -60,6 +62,10 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(view::status))
         .routes(routes!(view::open))
         .routes(routes!(view::asset))
+        .routes(routes!(view_files::read, view_files::write))
+        .routes(routes!(tickets::share, tickets::list, tickets::revoke_all))
+        .routes(routes!(tickets::revoke))
+        .routes(routes!(tickets::viewers))
         // The server itself
         .routes(routes!(health::check))
         .routes(routes!(health::front_page))

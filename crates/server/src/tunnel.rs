@@ -6,13 +6,15 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use berth_agb_api::Code;
-use berth_control::Session;
+use berth_control::{Grant, Session};
+use berth_guest_api::{VIEW_NAME, VIEW_RIGHTS, VIEW_TICKET, ViewRights, percent_encode};
 use http::header::{
     CONNECTION, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderName, StatusCode};
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
 use tracing::debug;
 
 use crate::edge::{self, explained};
@@ -28,13 +30,13 @@ const REST_POLL: Duration = Duration::from_millis(100);
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What a tunnel is for, and what follows from it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) enum Tunnel {
     /// Code runs. Stays open while the session is paused, and thaws it when the client sends something. When the server
     /// stops, code that runs may finish.
     Stream,
-    /// A live view. Ends after this time, and when the session is paused: the page then says so.
-    View(Duration),
+    /// A live view. Ends with its ticket, and when the session is paused: the page then says so.
+    View(Grant),
 }
 
 /// Connects the client's WebSocket to the guest's. The tunnel ends with the session, with the server, when either side
@@ -47,7 +49,17 @@ pub(crate) async fn open(
     kind: Tunnel,
 ) -> Result<Response, ApiError> {
     audit::uses(&session);
-    let headers = handshake(request.headers())?;
+    let mut headers = handshake(request.headers())?;
+    let mut held = None;
+    if let Tunnel::View(grant) = &kind {
+        headers.extend(handed_over(
+            grant.rights,
+            grant.name.as_deref(),
+            grant.ticket_id.as_deref(),
+        ));
+        // Before the guest is asked: a ticket that is revoked meanwhile opens nothing.
+        held = Some(grant.hold());
+    }
     let guest = match session.guest.open_tunnel(path, headers).await {
         Ok(guest) => guest,
         Err(error) => return Err(explained(&session, error).await),
@@ -69,12 +81,13 @@ pub(crate) async fn open(
         let copy =
             tokio::io::copy_bidirectional_with_sizes(&mut client, &mut guest, BUFFER_BYTES, BUFFER_BYTES);
         let over = async {
-            match kind {
-                Tunnel::Stream => std::future::pending().await,
-                Tunnel::View(limit) => tokio::select! {
-                    () = tokio::time::sleep(limit) => {}
+            match (&kind, &held) {
+                (Tunnel::View(grant), Some(held)) => tokio::select! {
+                    () = tokio::time::sleep(left(grant)) => {}
                     () = session.paused() => {}
+                    () = held.revoked() => {}
                 },
+                _ => std::future::pending().await,
             }
         };
         let stopped = async {
@@ -105,6 +118,29 @@ pub(crate) async fn open(
     Ok(response)
 }
 
+/// How long a ticket is still good.
+fn left(grant: &Grant) -> Duration {
+    Duration::try_from(grant.expires.duration_since(Timestamp::now())).unwrap_or_default()
+}
+
+/// What the guest is told of whoever opens a view.
+fn handed_over(
+    rights: ViewRights,
+    name: Option<&str>,
+    ticket_id: Option<&str>,
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    let said = [
+        (VIEW_RIGHTS, rights.to_string()),
+        (VIEW_NAME, percent_encode(name.unwrap_or_default())),
+        (VIEW_TICKET, percent_encode(ticket_id.unwrap_or_default())),
+    ];
+    // All of it is words and escapes, so none is left out.
+    said.into_iter().filter_map(|(name, value)| {
+        let value = HeaderValue::try_from(value).ok()?;
+        Some((HeaderName::from_static(name), value))
+    })
+}
+
 /// Completes when no code runs in the session any more, and the results of what ran have had time to pass.
 async fn at_rest(session: &Session) {
     // A paused one gets nowhere, and is asked nothing.
@@ -114,7 +150,7 @@ async fn at_rest(session: &Session) {
     tokio::time::sleep(LAST_WORDS).await;
 }
 
-/// Refuses a WebSocket that a page of another site opened.
+/// Refuses what a page of another site asks for.
 pub(crate) fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(origin) = headers.get(ORIGIN) else {
         return Ok(());
@@ -135,12 +171,13 @@ pub(crate) fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), ApiErro
     }
     Err(ApiError::new(
         Code::InvalidParameter,
-        "the WebSocket was opened by a page of another site; open the live view at its own URL, and start the \
-         server with `--public-url` if a proxy changes the host",
+        "a page of another site asked for this; open the live view at its own URL, and start the server with \
+         `--public-url` if a proxy changes the host",
     ))
 }
 
-/// The client's handshake, as far as the guest should see it: no credentials, no extensions.
+/// The client's handshake, as far as the guest should see it: no credentials, no extensions, and nothing that the guest
+/// takes from the edge alone.
 fn handshake(headers: &HeaderMap) -> Result<HeaderMap, ApiError> {
     let is_websocket = headers
         .get(UPGRADE)
@@ -162,4 +199,31 @@ fn handshake(headers: &HeaderMap) -> Result<HeaderMap, ApiError> {
         }
     }
     Ok(passed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guest_is_told_whose_view_it_is_by_the_edge_alone() {
+        let mut sent = HeaderMap::new();
+        sent.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        sent.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("k"));
+        for name in [VIEW_RIGHTS, VIEW_NAME, VIEW_TICKET, "cookie", "authorization"] {
+            sent.insert(name, HeaderValue::from_static("view,control"));
+        }
+        let mut passed = handshake(&sent).unwrap();
+        assert_eq!(passed.len(), 4, "{passed:?}");
+
+        let rights = ViewRights::parse("view,files").unwrap();
+        passed.extend(handed_over(rights, Some("Zoë\r\nx: y"), Some("t-1")));
+        assert_eq!(passed[VIEW_RIGHTS], "view,files");
+        assert_eq!(passed[VIEW_NAME], "Zo%C3%AB%0D%0Ax%3A%20y");
+        assert_eq!(passed[VIEW_TICKET], "t-1");
+
+        let whole: HeaderMap = handed_over(ViewRights::ALL, None, None).collect();
+        assert_eq!(whole[VIEW_RIGHTS], ViewRights::ALL.to_string());
+        assert!(whole[VIEW_NAME].is_empty() && whole[VIEW_TICKET].is_empty());
+    }
 }

@@ -55,6 +55,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     session_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    ticket_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     forwarded_for: Option<IpAddr>,
@@ -85,6 +87,7 @@ impl<'a> Line<'a> {
             key_id: None,
             key_name: None,
             session_id: None,
+            ticket_id: None,
             peer: None,
             forwarded_for: None,
             route: None,

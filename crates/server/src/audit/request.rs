@@ -82,6 +82,24 @@ const WATCHED: &[Watched] = &[
         "session.resume",
         "key",
     ),
+    watched(
+        Some(Method::POST),
+        "/api/v1/sessions/{session}/tickets",
+        "view.share",
+        "key",
+    ),
+    watched(
+        Some(Method::DELETE),
+        "/api/v1/sessions/{session}/tickets",
+        "view.revoke",
+        "key",
+    ),
+    watched(
+        Some(Method::DELETE),
+        "/api/v1/sessions/{session}/tickets/{ticketId}",
+        "view.revoke",
+        "key",
+    ),
     watched(Some(Method::POST), "/mcp", "session.tools", "key"),
     watched(
         Some(Method::POST),
@@ -103,6 +121,8 @@ const WATCHED: &[Watched] = &[
         "token",
     ),
     watched(Some(Method::GET), "/view/{ticket}/ws", "view.open", "ticket"),
+    watched(Some(Method::GET), "/view/{ticket}/files", "file.read", "ticket"),
+    watched(Some(Method::PUT), "/view/{ticket}/files", "file.write", "ticket"),
     watched(Some(Method::GET), "/internet/getLink", "link.issue", "key"),
     watched(Some(Method::GET), "/mcp/getLink", "link.issue", "key"),
     watched(None, "/port/{link}/", "port.open", "link"),
@@ -138,6 +158,8 @@ pub(crate) struct Note {
     pub(crate) key_id: Option<String>,
     pub(crate) key_name: Option<String>,
     pub(crate) session_id: Option<String>,
+    /// The id of a shared ticket, which is no secret.
+    pub(crate) ticket_id: Option<String>,
     pub(crate) image: Option<String>,
     /// The keys of labels; their values may say more than an auditor should read.
     pub(crate) labels: Option<Vec<String>>,
@@ -179,6 +201,7 @@ impl Asked {
             key_id: note.key_id.as_deref(),
             key_name: note.key_name.as_deref(),
             session_id: note.session_id.as_deref(),
+            ticket_id: note.ticket_id.as_deref(),
             image: note.image.as_deref(),
             labels: note.labels.as_deref(),
             tool: note.tool.as_deref(),

@@ -1,11 +1,13 @@
 //! Whole files of a session, with its token: the bytes pass from the guest to the client and back, unread.
 
+use std::future::pending;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
 use berth_agb_api::Code;
+use berth_control::Session;
 use berth_guest_api::FILES;
 use futures_util::StreamExt;
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
@@ -83,42 +85,40 @@ async fn pass(
             "an absolute path, such as `/home/user/data.csv`",
         ));
     }
-    if query.len() > QUERY_BYTES_MAX {
-        return Err(ApiError::new(
-            Code::InvalidParameter,
-            format!("`path` is too long; allowed: at most {QUERY_BYTES_MAX} bytes, escaped"),
-        ));
-    }
-    let call = app.control.begin_call(&session).await?;
-    let (head, body) = request.into_parts();
-    let mut passed = Request::builder()
-        .method(head.method)
-        .uri(format!("{FILES}?{query}"))
-        .header(http::header::HOST, "guest");
-    for name in [RANGE, CONTENT_LENGTH] {
-        if let Some(value) = head.headers.get(&name) {
-            passed = passed.header(name, value);
-        }
-    }
-    let passed = passed.body(body).map_err(|error| {
-        ApiError::new(
-            Code::InvalidParameter,
-            format!("`path` cannot be passed on: {error}"),
-        )
-    })?;
+    stream(app, &session, &format!("{FILES}?{query}"), request, pending()).await
+}
+
+/// Passes a request on to `target` of the guest, and the answer back, both as streams. Ends early when `cut` completes.
+pub(super) async fn stream(
+    app: &App,
+    session: &Arc<Session>,
+    target: &str,
+    request: Request,
+    cut: impl Future<Output = ()> + Send + 'static,
+) -> Result<Response, ApiError> {
+    let call = app.control.begin_call(session).await?;
+    let passed = passed(target, request)?;
+    let mut cut = Box::pin(cut);
     let answer = tokio::select! {
         answer = session.guest.transfer(passed) => match answer {
             Ok(answer) => answer,
-            Err(error) => return Err(explained(&session, error).await),
+            Err(error) => return Err(explained(session, error).await),
         },
-        end = session.ended() => return Err(ended(&session, end)),
+        end = session.ended() => return Err(ended(session, end)),
+        () = &mut cut => return Err(was_cut()),
     };
     let (head, body) = answer.into_parts();
-    let session = Arc::clone(&session);
+    let session = Arc::clone(session);
+    let over = async move {
+        tokio::select! {
+            _ = session.ended() => {}
+            () = cut => {}
+        }
+    };
     // The call lasts as long as its bytes; when the session ends, so do they.
     let body = Body::new(body)
         .into_data_stream()
-        .take_until(async move { session.ended().await })
+        .take_until(over)
         .inspect(move |_| {
             let _ = &call;
         });
@@ -138,4 +138,38 @@ async fn pass(
         );
     }
     Ok(response)
+}
+
+/// A request as the guest gets it: its method, its body, and what is said of the bytes.
+pub(super) fn passed(target: &str, request: Request) -> Result<Request, ApiError> {
+    if target.len() > QUERY_BYTES_MAX {
+        return Err(ApiError::new(
+            Code::InvalidParameter,
+            format!("the query is too long; allowed: at most {QUERY_BYTES_MAX} bytes, escaped"),
+        ));
+    }
+    let (head, body) = request.into_parts();
+    let mut passed = Request::builder()
+        .method(head.method)
+        .uri(target)
+        .header(http::header::HOST, "guest");
+    for name in [RANGE, CONTENT_LENGTH] {
+        if let Some(value) = head.headers.get(&name) {
+            passed = passed.header(name, value);
+        }
+    }
+    passed.body(body).map_err(|error| {
+        ApiError::new(
+            Code::InvalidParameter,
+            format!("the query cannot be passed on: {error}"),
+        )
+    })
+}
+
+/// The refusal of what was cut in the middle.
+pub(super) fn was_cut() -> ApiError {
+    ApiError::new(
+        Code::SessionNotFound,
+        "this live view URL was revoked by the session's owner",
+    )
 }

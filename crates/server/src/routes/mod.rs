@@ -9,5 +9,7 @@ pub(crate) mod own;
 pub(crate) mod port;
 pub(crate) mod sessions;
 pub(crate) mod stream;
+pub(crate) mod tickets;
 pub(crate) mod tools;
 pub(crate) mod view;
+pub(crate) mod view_files;

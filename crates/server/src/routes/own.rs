@@ -176,6 +176,6 @@ fn told(detail: Detail) -> SessionDetail {
 }
 
 /// A time as programs and people read it.
-fn text(time: Timestamp) -> String {
+pub(super) fn text(time: Timestamp) -> String {
     format!("{time:.3}")
 }

@@ -1,15 +1,14 @@
 //! The live view: its page, what the page asks before it connects, and its WebSocket.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::extract::{RawQuery, Request, State};
 use axum::response::{Html, IntoResponse, Response};
 use berth_agb_api::Code;
-use berth_control::TicketState;
-use berth_guest_api::VIEW;
+use berth_control::{Grant, TicketState};
+use berth_guest_api::{VIEW, percent_encode};
 use http::header::{CACHE_CONTROL, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
-use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -17,7 +16,7 @@ use crate::body::Path;
 use crate::error::ApiError;
 use crate::openapi::{OfFile, OfPage, OfPath, OfTicket};
 use crate::tunnel::{self, Tunnel};
-use crate::{App, pages};
+use crate::{App, audit, pages};
 
 /// What the page may do: talk to its own server, and nothing else. Other sites may frame it; that is a use of it.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
@@ -41,6 +40,9 @@ pub(crate) struct Status {
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    /// What the ticket's holder may do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rights: Option<Vec<&'static str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     session_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,26 +57,41 @@ impl Status {
             state: "unknown",
             message: String::new(),
             reason: None,
+            rights: None,
             session_id: None,
             image: None,
             expires_at: None,
         };
         match ticket {
-            TicketState::Valid(session, expires) => Status {
-                state: if session.is_paused() { "paused" } else { "live" },
-                message: if session.is_paused() {
+            TicketState::Valid(grant) => Status {
+                state: if grant.session.is_paused() {
+                    "paused"
+                } else {
+                    "live"
+                },
+                message: if grant.session.is_paused() {
                     PAUSED.to_owned()
                 } else {
                     String::new()
                 },
-                session_id: Some(session.id.clone()),
-                image: Some(session.image.clone()),
-                expires_at: Some(expires.as_millisecond()),
+                rights: Some(grant.rights.words().collect()),
+                session_id: Some(grant.session.id.clone()),
+                image: Some(grant.session.image.clone()),
+                expires_at: Some(grant.expires.as_millisecond()),
                 ..blank
             },
             TicketState::Expired(at) => Status {
                 state: "expired",
                 message: format!("This live view URL expired at {at:.0}. {HOW_TO_GET_A_NEW_ONE}"),
+                expires_at: Some(at.as_millisecond()),
+                ..blank
+            },
+            TicketState::Revoked(at) => Status {
+                state: "expired",
+                message: format!(
+                    "This live view URL was revoked by the session's owner at {at:.0}. Ask there for another one."
+                ),
+                reason: Some("revoked"),
                 expires_at: Some(at.as_millisecond()),
                 ..blank
             },
@@ -105,12 +122,12 @@ impl Status {
 #[utoipa::path(
     get, path = "/view/{ticket}/", operation_id = "viewPage", tag = "Live view",
     params(("ticket" = String, Path, description = "The ticket in the URL that `getSession` answers")),
-    responses((status = 200, content_type = "text/html", body = String, description = "The page"), (status = 404, content_type = "text/html", body = String, description = "No such ticket"), (status = 410, content_type = "text/html", body = String, description = "The ticket has expired or the session has ended"), OfPage),
+    responses((status = 200, content_type = "text/html", body = String, description = "The page"), (status = 404, content_type = "text/html", body = String, description = "No such ticket"), (status = 410, content_type = "text/html", body = String, description = "The ticket has expired or was revoked, or the session has ended"), OfPage),
     security(("ticket" = [])),
 )]
 pub(crate) async fn page(State(app): State<App>, Path(ticket): Path<String>) -> Result<Response, ApiError> {
     let ticket = app.control.ticket(&ticket).await?;
-    if let TicketState::Valid(session, _) = &ticket {
+    if let TicketState::Valid(Grant { session, .. }) = &ticket {
         // Who opens the page wants to see the session go on. A page that only connects again does not.
         let _call = app.control.begin_call(session).await?;
         let page = pages::index().ok_or_else(|| {
@@ -135,13 +152,7 @@ pub(crate) async fn page(State(app): State<App>, Path(ticket): Path<String>) -> 
 pub(crate) async fn add_slash(Path(ticket): Path<String>, RawQuery(query): RawQuery) -> Response {
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
     // Relative, so that it holds behind a path prefix; the ticket was one path segment, and is put back as one.
-    let ticket: String = ticket
-        .bytes()
-        .map(|byte| match byte {
-            byte if byte.is_ascii_alphanumeric() || b"-_".contains(&byte) => char::from(byte).to_string(),
-            byte => format!("%{byte:02X}"),
-        })
-        .collect();
+    let ticket = percent_encode(&ticket);
     (
         StatusCode::PERMANENT_REDIRECT,
         [(LOCATION, format!("./{ticket}/{query}"))],
@@ -153,7 +164,7 @@ pub(crate) async fn add_slash(Path(ticket): Path<String>, RawQuery(query): RawQu
 #[utoipa::path(
     get, path = "/view/{ticket}/status", operation_id = "viewStatus", tag = "Live view",
     params(("ticket" = String, Path, description = "The ticket in the URL that `getSession` answers")),
-    responses((status = 200, body = Status, description = "It can"), (status = 404, body = Status, description = "No such ticket"), (status = 410, body = Status, description = "The ticket has expired or the session has ended"), OfPage),
+    responses((status = 200, body = Status, description = "It can"), (status = 404, body = Status, description = "No such ticket"), (status = 410, body = Status, description = "The ticket has expired or was revoked, or the session has ended"), OfPage),
     security(("ticket" = [])),
 )]
 pub(crate) async fn status(State(app): State<App>, Path(ticket): Path<String>) -> Result<Response, ApiError> {
@@ -166,7 +177,7 @@ pub(crate) async fn status(State(app): State<App>, Path(ticket): Path<String>) -
         .into_response())
 }
 
-/// The screen's WebSocket. Ends when the ticket expires.
+/// The screen's WebSocket. Ends when the ticket expires or is revoked.
 #[utoipa::path(
     get, path = "/view/{ticket}/ws", operation_id = "viewStream", tag = "Live view",
     params(("ticket" = String, Path, description = "The ticket in the URL that `getSession` answers")),
@@ -179,21 +190,24 @@ pub(crate) async fn open(
     request: Request,
 ) -> Result<Response, ApiError> {
     tunnel::check_origin(&app, request.headers())?;
-    match app.control.ticket(&ticket).await? {
-        TicketState::Valid(session, expires) if !session.is_paused() => {
-            let left = Duration::try_from(expires.duration_since(Timestamp::now())).unwrap_or_default();
-            let _call = app.control.begin_call(&session).await?;
-            tunnel::open(&app, session, VIEW, request, Tunnel::View(left)).await
+    let grant = granted(&app, &ticket).await?;
+    if grant.session.is_paused() {
+        return Err(ApiError::new(Code::SessionPaused, PAUSED));
+    }
+    let session = Arc::clone(&grant.session);
+    let _call = app.control.begin_call(&session).await?;
+    tunnel::open(&app, session, VIEW, request, Tunnel::View(grant)).await
+}
+
+/// What a ticket gives, or why it gives nothing.
+pub(super) async fn granted(app: &App, ticket: &str) -> Result<Grant, ApiError> {
+    match app.control.ticket(ticket).await? {
+        TicketState::Valid(grant) => {
+            audit::uses(&grant.session);
+            audit::note(|note| note.ticket_id = grant.ticket_id.clone());
+            Ok(grant)
         }
-        refused => {
-            let status = Status::of(&refused);
-            let code = if status.state == "paused" {
-                Code::SessionPaused
-            } else {
-                Code::SessionNotFound
-            };
-            Err(ApiError::new(code, status.message))
-        }
+        refused => Err(ApiError::new(Code::SessionNotFound, Status::of(&refused).message)),
     }
 }
 
