@@ -7,6 +7,8 @@ import tempfile
 import urllib.parse
 
 import pytest
+import requests
+import websockets.sync.client
 from agb import CreateSessionParams
 from conftest import IMAGE
 
@@ -93,3 +95,27 @@ def test_a_database_that_goes_away_and_comes_back(own, postgres):
     assert session.code.run("1 + 1", "python").result == "2"
     assert own.agb().delete(session).success
     assert own.agb().delete(create(own)).success
+
+
+def test_a_ticket_that_another_server_revokes_is_cut(own, postgres, new_server):
+    other = new_server("--pool", "0", "--database", postgres.url, key=own.key)
+    session, headers = create(own), {"Authorization": f"Bearer {own.key}"}
+    tickets = f"/api/v1/sessions/{session.session_id}/tickets"
+    shared, kept = [requests.post(own.endpoint + tickets, headers=headers, json={"rights": ["view"]}).json()["data"]
+                    for _ in range(2)]
+    connect = websockets.sync.client.connect
+    streams = [one["url"].split("?")[0].replace("http", "ws", 1) + "ws" for one in (shared, kept)]
+    with connect(streams[0], max_size=None) as cut, connect(streams[1], max_size=None) as goes_on:
+        for socket in (cut, goes_on):
+            assert socket.ping().wait(30)
+        # The other one lists and revokes what it does not run.
+        assert {one["ticketId"] for one in requests.get(other.endpoint + tickets, headers=headers).json()["data"]} == {
+            shared["ticketId"], kept["ticketId"]}
+        assert requests.delete(f"{other.endpoint}{tickets}/{shared['ticketId']}", headers=headers).status_code == 200
+        with pytest.raises(websockets.exceptions.ConnectionClosed):
+            for _ in range(1000):
+                cut.recv(timeout=20)
+        assert goes_on.ping().wait(20)
+    assert requests.get(shared["url"].split("?")[0] + "status").json()["reason"] == "revoked"
+    assert own.agb().delete(session).success
+    other.stop_for_good()

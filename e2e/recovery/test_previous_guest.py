@@ -40,7 +40,15 @@ def test_sessions_of_the_release_before_go_on(new_server, previous_guest, page):
                         params={"sessionId": session.session_id, "port": 30100}).json()
     refused = requests.get(link["data"]["url"])
     assert refused.status_code == 501 and "create a new" in refused.json()["message"], refused.text
-    assert requests.post(f"{server.endpoint}/api/v1/sessions/{session.session_id}/pause", headers=headers).ok
+    # It would give control to everybody, so nobody gets a ticket without it.
+    own = f"{server.endpoint}/api/v1/sessions/{session.session_id}"
+    refused = requests.post(f"{own}/tickets", headers=headers, json={"rights": ["view", "files"]})
+    assert refused.status_code == 501 and "create a new" in refused.json()["message"], refused.text
+    shared = requests.post(f"{own}/tickets", headers=headers, json={"rights": ["control", "files"]}).json()["data"]["url"]
+    for refused in (requests.get(f"{own}/viewers", headers=headers), requests.get(shared.split("?")[0] + "files"),
+                    requests.put(shared.split("?")[0] + "files?name=a", data=b"a")):
+        assert refused.status_code == 501 and "create a new" in refused.json()["message"], refused.text
+    assert requests.post(f"{own}/pause", headers=headers).ok
     assert session.code.run("kept", "python").result == "41"
     assert server.agb().delete(session).success
 

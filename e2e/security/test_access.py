@@ -31,6 +31,9 @@ OF_NO_SESSION = {
     "listTools": "images are the same for all keys",
 }
 
+# What a session's guest may be too old for.
+OF_NEWER_GUESTS = {"sessionViewers": "the list comes from the guest as it stands; test_tickets.py tests the rest"}
+
 # Answer without looking at the ticket or link.
 BLIND = {
     "viewRedirect": "adds a slash to any URL; the page behind it looks",
@@ -169,9 +172,11 @@ def test_a_foreign_session_is_answered_as_an_unknown_one(server, routes):
         attacked.append(route)
     assert session.get_labels().data == {"mine": "yes"} and session.command.execute("true").success
     # The same requests work for the owner, so it was the key that made the difference. Releases come last.
+    ticket = requests.post(f"{server.endpoint}/api/v1/sessions/{alive}/tickets", json={"rights": ["view"]},
+                           headers=bearer(server.key)).json()["data"]["ticketId"]
     for route in sorted(attacked, key=lambda route: route.name.startswith("releaseSession")):
-        answer = route.call(server, {"sessionId": alive, "session": alive}, bearer(server.key))
-        assert answer.status_code == 200, (route, answer.text)
+        answer = route.call(server, {"sessionId": alive, "session": alive, "ticketId": ticket}, bearer(server.key))
+        assert answer.status_code == 200 or route.name in OF_NEWER_GUESTS and answer.status_code == 501, (route, answer.text)
 
 
 def test_a_session_token_opens_its_own_session_only(server, routes, session, new_session):

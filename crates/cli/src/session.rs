@@ -7,6 +7,7 @@ mod list;
 mod open;
 mod pause;
 mod rm;
+mod share;
 
 use crate::Outcome;
 use crate::remote::{EXIT_CODES, Remote};
@@ -36,6 +37,15 @@ enum Command {
     /// Print a fresh URL of the live view, and open it in a browser if there is a display.
     #[command(after_help = EXIT_CODES)]
     Open(open::Args),
+    /// Print a live view URL to give away, with rights of its own.
+    #[command(after_help = EXIT_CODES)]
+    Share(share::Args),
+    /// Revoke a URL that was given away, or every live view URL of a session: what is open with it ends.
+    #[command(after_help = EXIT_CODES)]
+    Unshare(share::RevokeArgs),
+    /// List who is looking at a session.
+    #[command(after_help = EXIT_CODES)]
+    Viewers(Id),
     /// End sessions. One that was ended before counts as ended.
     #[command(after_help = EXIT_CODES)]
     Rm(rm::Args),
@@ -72,6 +82,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
         Command::List(args) => list::run(remote, agb, args).await,
         Command::Info(Id { id }) => info::run(remote, agb, id).await,
         Command::Open(args) => open::run(remote, agb, args).await,
+        Command::Share(args) => share::run(remote, agb, args).await,
+        Command::Unshare(args) => share::revoke(remote, agb, args).await,
+        Command::Viewers(Id { id }) => share::viewers(remote, agb, id).await,
         Command::Rm(args) => rm::run(remote, agb, args).await,
         Command::Keepalive(Id { id }) => keepalive::run(remote, agb, id).await,
         Command::Pause(Id { id }) => pause::run(remote, agb, id, pause::Direction::Pause).await,

@@ -85,6 +85,14 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Takes something away.
+    pub(crate) fn delete(path: &'a [&'a str]) -> Self {
+        Self {
+            method: Method::DELETE,
+            ..Self::get(path)
+        }
+    }
+
     pub(crate) fn query(mut self, name: &'a str, value: &'a str) -> Self {
         self.query.push((name, value));
         self

@@ -2,7 +2,7 @@
 //!
 //! The names are those of the official SDKs (`agb.create`, `session.command.execute`, `session.code.run`), the manners
 //! are Rust's: what failed is an [`Error`] with a kind for each thing that a caller can act on. Berth's own routes
-//! (details, pausing, logs) are methods of [`Agb`] too.
+//! (details, pausing, logs, shared live views) are methods of [`Agb`] too.
 //!
 //! ```no_run
 //! use berth_client::{Agb, AgbConfig, CreateSessionParams};
@@ -41,13 +41,15 @@ mod stream;
 mod tools;
 
 pub use agb::{Agb, CreateSessionParams, ListParams, SessionListResult};
-pub use berth_agb_api::own::{SessionDetail, SessionEnd, SessionLog, SessionStatus, SessionSummary};
+pub use berth_agb_api::own::{
+    SessionDetail, SessionEnd, SessionLog, SessionStatus, SessionSummary, SharedView, Ticket, Viewer, Viewers,
+};
 pub use code::{Code, EnhancedCodeExecutionResult, ExecutionError, ExecutionLogs, ExecutionResult, Run};
 pub use command::{Command, CommandResult, Execute};
 pub use config::AgbConfig;
 pub use error::Error;
 pub use file::{DirectoryEntry, FileInfo, FileSystem, WriteMode};
-pub use own::SessionPage;
+pub use own::{SessionPage, ShareParams};
 pub use process::{ProcessEvent, ProcessInfo, ProcessStream, StartProcess, TerminalSize};
 pub use session::{Session, SessionInfo};
 pub use stream::{RunEvent, RunStream};

@@ -14,7 +14,9 @@ use axum::extract::{DefaultBodyLimit, Query, Request};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use berth_client::{Agb, AgbConfig, CreateSessionParams, Error, ListParams, Session, SessionStatus};
+use berth_client::{
+    Agb, AgbConfig, CreateSessionParams, Error, ListParams, Session, SessionStatus, ShareParams,
+};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -283,4 +285,58 @@ async fn the_rest_of_a_session_asks_as_the_protocol_says() {
     assert_eq!(session.get_link(Some("https"), Some(30100)).await.unwrap(), "u");
     assert_eq!(session.list_mcp_tools(None).await.unwrap()[0].name, "shell");
     assert_eq!(session.get_status().await.unwrap(), "RUNNING");
+}
+
+#[tokio::test]
+async fn a_live_view_is_shared_and_unshared() {
+    let routes = Router::new()
+        .route(
+            "/api/v1/sessions/s-1/tickets",
+            post(|request: Request| async move {
+                let body = axum::body::to_bytes(request.into_body(), 1000).await.unwrap();
+                let body: Value = serde_json::from_slice(&body).unwrap();
+                assert_eq!(
+                    body,
+                    json!({"rights": ["view", "files"], "name": "Ann", "ttlSeconds": 60})
+                );
+                success(
+                    json!({"url": "http://h/view/x/", "ticketId": "t-1", "rights": ["view", "files"],
+                    "name": "Ann", "expiresAt": "2026-01-02T03:04:05.000Z"}),
+                )
+            })
+            .get(|| async { success(json!([{"ticketId": "t-1", "rights": ["view"], "expiresAt": "x"}])) })
+            .delete(|| async { success(Value::Null) }),
+        )
+        .route(
+            "/api/v1/sessions/s-1/tickets/t-2",
+            axum::routing::delete(|| async { failure(400, "InvalidParameter", "no such ticket") }),
+        )
+        .route(
+            "/api/v1/sessions/s-1/viewers",
+            get(|| async {
+                success(json!({"viewers": [{"id": 1, "name": "Ann", "new": {}}], "agent": {"acting": true}}))
+            }),
+        );
+    let agb = client(routes).await;
+    let params = ShareParams {
+        rights: vec!["view".into(), "files".into()],
+        name: Some("Ann".into()),
+        ttl: Some(Duration::from_secs(60)),
+    };
+    let shared = agb.share("s-1", params).await.unwrap();
+    assert_eq!(
+        (shared.url.as_str(), shared.ticket.ticket_id.as_str()),
+        ("http://h/view/x/", "t-1")
+    );
+    assert_eq!(agb.tickets("s-1").await.unwrap()[0].ticket_id, "t-1");
+    agb.unshare("s-1", None).await.unwrap();
+    for bad in ["", " ", "..", "t-2"] {
+        let refused = agb.unshare("s-1", Some(bad)).await;
+        assert!(matches!(refused, Err(Error::InvalidParameter { .. })), "{bad:?}");
+    }
+    let viewers = agb.viewers("s-1").await.unwrap();
+    assert_eq!(
+        (viewers.viewers[0].name.as_str(), viewers.viewers[0].control),
+        ("Ann", false)
+    );
 }
