@@ -281,3 +281,24 @@ async fn a_large_answer_within_the_limit_is_taken() {
         .unwrap();
     assert_eq!(answer.body.len(), length);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_shown_to_the_owner_is_a_short_document() {
+    let answer = |body: &str| {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+        head + body
+    };
+    let (told, ..) = guest(once(answer(r#"{"viewers":[],"new":1}"#)));
+    assert_eq!(told.viewers().await.unwrap().get(), r#"{"viewers":[],"new":1}"#);
+    for body in ["", "{}}", r#"{"viewers":[]},"success":false"#] {
+        let (guest, ..) = guest(once(answer(body)));
+        unexpected(&guest.viewers().await.unwrap_err(), "not JSON");
+    }
+    let long = format!("\"{}\"", "x".repeat(berth_guest_api::VIEWERS_BYTES_MAX));
+    let (long, ..) = guest(once(answer(&long)));
+    let error = long.viewers().await.unwrap_err();
+    assert!(matches!(error, GuestError::Unreachable(_)), "{error:?}");
+    let (old, ..) = guest(once("HTTP/1.1 404 x\r\ncontent-length: 0\r\n\r\n"));
+    let error = old.viewers().await.unwrap_err();
+    assert!(error.to_string().contains("create a new session"), "{error}");
+}

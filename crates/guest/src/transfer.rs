@@ -222,7 +222,7 @@ fn begin(path: &Path) -> Result<(File, PathBuf, PathBuf), FileError> {
             wanted: "a plain file",
         });
     }
-    let (file, part) = open_part(target.parent().unwrap_or(Path::new("/")))?;
+    let (file, part) = open_part(target.parent().unwrap_or(Path::new("/")), path)?;
     if let Some(before) = before {
         let mode = std::fs::Permissions::from_mode(before.permissions().mode() & 0o7777);
         file.set_permissions(mode)
@@ -231,8 +231,8 @@ fn begin(path: &Path) -> Result<(File, PathBuf, PathBuf), FileError> {
     Ok((file, part, target))
 }
 
-/// Opens a part in `folder`, which is made if it is missing.
-pub(crate) fn open_part(folder: &Path) -> Result<(File, PathBuf), FileError> {
+/// Opens a part in `folder`, which is made if it is missing, for what will be `path`.
+pub(crate) fn open_part(folder: &Path, path: &Path) -> Result<(File, PathBuf), FileError> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     files::make_directory(folder)?;
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -241,7 +241,7 @@ pub(crate) fn open_part(folder: &Path) -> Result<(File, PathBuf), FileError> {
         .write(true)
         .create_new(true)
         .open(&part)
-        .map_err(|error| files::failed("write", &part, error))?;
+        .map_err(|error| files::failed("write", path, error))?;
     Ok((file, part))
 }
 

@@ -100,7 +100,9 @@ async fn receive(
     body: Body,
 ) -> Result<ViewUpload, UploadError> {
     let target = folder.join(&name);
-    let (file, part) = guest.files.run(move || transfer::open_part(&folder)).await?;
+    let wanted = target.clone();
+    let open = move || transfer::open_part(&folder, &wanted);
+    let (file, part) = guest.files.run(open).await?;
     let mut upload = Part::new(&guest.files, file, part, target);
     let size = upload.fill(body).await?;
     let path = upload
@@ -237,10 +239,10 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let desktop = home.path().join("Desktop");
         assert_eq!(list(home.path()).files, []);
-        std::fs::create_dir_all(desktop.join("folder")).unwrap();
-        std::fs::write(desktop.join("a.txt"), "abc").unwrap();
-        std::fs::write(desktop.join(format!("{PART_PREFIX}1-0")), "half").unwrap();
-        std::fs::write(desktop.join(std::ffi::OsStr::from_bytes(b"\xff")), "").unwrap();
+        fs_err::create_dir_all(desktop.join("folder")).unwrap();
+        fs_err::write(desktop.join("a.txt"), "abc").unwrap();
+        fs_err::write(desktop.join(format!("{PART_PREFIX}1-0")), "half").unwrap();
+        fs_err::write(desktop.join(std::ffi::OsStr::from_bytes(b"\xff")), "").unwrap();
         symlink(desktop.join("a.txt"), desktop.join("link")).unwrap();
         symlink("/dev/zero", desktop.join("device")).unwrap();
         symlink("nowhere", desktop.join("dangling")).unwrap();
@@ -258,7 +260,7 @@ mod tests {
         assert!(!found.truncated && found.files.iter().all(|file| file.folder == "Desktop"));
 
         for number in 0..LISTED_MAX {
-            std::fs::write(desktop.join(number.to_string()), "").unwrap();
+            fs_err::write(desktop.join(number.to_string()), "").unwrap();
         }
         let found = list(home.path());
         assert!(found.truncated && found.files.len() == LISTED_MAX);
@@ -270,9 +272,9 @@ mod tests {
         let (part, target) = (folder.path().join("part"), folder.path().join("a.txt"));
         std::os::unix::fs::symlink("nowhere", folder.path().join("a (2).txt")).unwrap();
         for name in ["a.txt", "a (3).txt"] {
-            std::fs::write(&part, name).unwrap();
+            fs_err::write(&part, name).unwrap();
             assert_eq!(appear(&part, &target, "a.txt").unwrap(), folder.path().join(name));
-            assert_eq!(std::fs::read_to_string(folder.path().join(name)).unwrap(), name);
+            assert_eq!(fs_err::read_to_string(folder.path().join(name)).unwrap(), name);
         }
     }
 
