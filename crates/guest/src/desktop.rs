@@ -169,6 +169,8 @@ impl Desktop {
             "-nolisten",
             "tcp",
             "-ac",
+            // It would forget its size when its first client leaves.
+            "-noreset",
             "-displayfd",
             "1",
         ];

@@ -12,7 +12,7 @@ use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use berth_guest_api as api;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::guest::{Guest, GuestError};
@@ -89,6 +89,7 @@ fn routes(guest: Guest) -> Router {
         .route(&format!("{}{{name}}", api::TOOLS), post(tool))
         .route(api::STREAM, get(open_stream))
         .route(api::VIEW, get(open_view))
+        .route(api::VIEWERS, get(viewers))
         .route(&format!("{}{{port}}", api::PORTS), get(ports::open))
         .route(&format!("{}{{id}}", api::PROCESSES), get(open_process))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -136,11 +137,19 @@ async fn open_stream(State(guest): State<Guest>, upgrade: WebSocketUpgrade) -> R
         .on_upgrade(|socket| stream::serve(socket, guest))
 }
 
-async fn open_view(State(guest): State<Guest>, upgrade: WebSocketUpgrade) -> Response {
+async fn open_view(State(guest): State<Guest>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+    let visitor = match view::visitor(&headers) {
+        Ok(visitor) => visitor,
+        Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    };
     upgrade
         .max_message_size(view::RECEIVED_BYTES_MAX)
         .max_frame_size(view::RECEIVED_BYTES_MAX)
-        .on_upgrade(|socket| view::serve(socket, guest))
+        .on_upgrade(move |socket| view::serve(socket, guest, visitor))
+}
+
+async fn viewers(State(guest): State<Guest>) -> Json<view::Viewers> {
+    Json(guest.views.viewers().await)
 }
 
 #[derive(Debug, serde::Deserialize)]

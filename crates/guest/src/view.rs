@@ -1,8 +1,13 @@
 //! The live view's WebSocket: carries messages between a page and `berth-screen`, and starts the desktop for it.
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
-use berth_screen::{Screen, Visitor};
+use berth_guest_api::{
+    UnknownRight, VIEW_NAME, VIEW_RIGHTS, VIEW_TICKET, ViewRight, ViewRights, percent_decode,
+};
+use berth_screen::{Presence, Rights, Screen, Visitor};
 use futures_util::{SinkExt, StreamExt};
+use http::HeaderMap;
+use serde::Serialize;
 use tokio::sync::Mutex;
 
 use crate::desktop::DesktopError;
@@ -68,6 +73,54 @@ impl Views {
     }
 }
 
+/// Who looks, for the API.
+#[derive(Debug, Default, Serialize)]
+pub struct Viewers {
+    viewers: Vec<Presence>,
+    agent: AgentState,
+}
+
+/// How it stands with the agent.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AgentState {
+    /// A person has taken over: its mouse and keyboard are refused.
+    taken_over: bool,
+}
+
+impl Views {
+    /// Who looks now; nobody while there is no desktop, which is not started for this.
+    pub async fn viewers(&self) -> Viewers {
+        let screen = self.screen.lock().await;
+        let Some((_, screen)) = &*screen else {
+            return Viewers::default();
+        };
+        let control = screen.control().borrow().clone();
+        Viewers {
+            viewers: control.viewers,
+            agent: AgentState {
+                taken_over: control.taken_over,
+            },
+        }
+    }
+}
+
+/// Who opens a view, as the edge says.
+pub fn visitor(headers: &HeaderMap) -> Result<Visitor, UnknownRight> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let rights = text(VIEW_RIGHTS).map_or(Ok(ViewRights::ALL), ViewRights::parse)?;
+    Ok(Visitor {
+        name: text(VIEW_NAME).and_then(percent_decode).unwrap_or_default(),
+        ticket: text(VIEW_TICKET).unwrap_or_default().to_owned(),
+        rights: Rights {
+            control: rights.has(ViewRight::Control),
+            clipboard_in: rights.has(ViewRight::ClipboardIn),
+            clipboard_out: rights.has(ViewRight::ClipboardOut),
+            files: rights.has(ViewRight::Files),
+        },
+    })
+}
+
 async fn connect(guest: &Guest) -> Result<Screen, ViewError> {
     let display = guest.desktop.display().to_owned();
     let opened = tokio::task::spawn_blocking(move || Screen::open(&display)).await;
@@ -75,7 +128,7 @@ async fn connect(guest: &Guest) -> Result<Screen, ViewError> {
 }
 
 /// Serves one page until it goes or the capture ends.
-pub async fn serve(mut socket: WebSocket, guest: Guest) {
+pub async fn serve(mut socket: WebSocket, guest: Guest, visitor: Visitor) {
     let _viewing = guest.clock.view();
     // Opening a view is a use of the session; watching it is not.
     guest.clock.touch();
@@ -87,7 +140,7 @@ pub async fn serve(mut socket: WebSocket, guest: Guest) {
             return;
         }
     };
-    let viewer = screen.attach(Visitor::owner());
+    let viewer = screen.attach(visitor);
     let (mut to_page, mut from_page) = socket.split();
     // Side by side: a link that is full of pictures must not hold up what the person does.
     let last = {
@@ -134,4 +187,27 @@ fn close(code: u16, reason: &str) -> Message {
         code,
         reason: reason.into(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_edge_says_who_looks() {
+        assert_eq!(
+            visitor(&HeaderMap::new()),
+            Ok(Visitor::owner()),
+            "an older edge says nothing"
+        );
+        let mut headers = HeaderMap::new();
+        headers.insert(VIEW_RIGHTS, "view,clipboard-out".parse().unwrap());
+        headers.insert(VIEW_NAME, "J%C3%B6rg%20B".parse().unwrap());
+        headers.insert(VIEW_TICKET, "vt-1".parse().unwrap());
+        let jorg = visitor(&headers).unwrap();
+        assert_eq!((&*jorg.name, &*jorg.ticket), ("J\u{f6}rg B", "vt-1"));
+        assert!(!jorg.rights.control && jorg.rights.clipboard_out && !jorg.rights.clipboard_in);
+        headers.insert(VIEW_RIGHTS, "everything".parse().unwrap());
+        assert!(visitor(&headers).is_err(), "an unknown right is none");
+    }
 }

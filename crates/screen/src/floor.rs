@@ -85,6 +85,7 @@ pub struct Presence {
     /// When they came, in Unix milliseconds.
     pub since: u64,
     /// Whether they have control.
+    #[serde(rename = "control")]
     pub controls: bool,
 }
 
