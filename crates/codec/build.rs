@@ -4,7 +4,7 @@
 
 use std::error::Error;
 
-const LIBRARIES: [&str; 2] = ["vpx", "libturbojpeg"];
+const LIBRARIES: [&str; 3] = ["vpx", "libturbojpeg", "opus"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=src/vpx.c");
@@ -15,7 +15,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             .cargo_metadata(false)
             .env_metadata(true)
             .probe(library)
-            .map_err(|error| format!("{error}\ninstall it: apt-get install libvpx-dev libturbojpeg0-dev"))?;
+            .map_err(|error| {
+                format!("{error}\ninstall it: apt-get install libvpx-dev libturbojpeg0-dev libopus-dev")
+            })?;
         shim.includes(&found.include_paths);
         let folder = pkg_config::get_variable(library, "libdir")?;
         println!("cargo::rustc-link-search=native={folder}");
@@ -27,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     names.dedup();
     for name in names
         .iter()
-        .filter(|name| ["vpx", "turbojpeg"].contains(&name.as_str()))
+        .filter(|name| ["vpx", "turbojpeg", "opus"].contains(&name.as_str()))
     {
         println!("cargo::rustc-link-lib=static:-bundle={name}");
     }

@@ -1,6 +1,7 @@
-//! The codecs of pictures in motion: VP8 through libvpx, JPEG through libjpeg-turbo. Safe Rust around libraries in C.
+//! The codecs of the live view: VP8 through libvpx, JPEG through libjpeg-turbo, Opus through libopus. Safe Rust around
+//! libraries in C.
 //!
-//! In: pixels as `0x00RRGGBB`. Out: packets that a browser decodes. Both libraries are free to redistribute (BSD, and
+//! In: pixels as `0x00RRGGBB`, samples of sound. Out: packets that a browser decodes. The libraries are free to redistribute (BSD, and
 //! libvpx with a patent grant) and linked into the program. Here is the only C of this tree: `vpx.c`, which keeps
 //! libvpx's structures out of Rust.
 //!
@@ -10,10 +11,12 @@
 
 mod i420;
 mod jpeg;
+mod opus;
 mod vp8;
 
 pub use i420::I420;
 pub use jpeg::Jpeg;
+pub use opus::{FRAME_SAMPLES, Opus};
 pub use vp8::{Packet, Vp8Decoder, Vp8Encoder};
 
 /// What a codec library refused.

@@ -30,6 +30,7 @@ pub mod ports;
 pub mod process;
 pub mod serve;
 pub mod settings;
+mod sound;
 pub mod stream;
 pub mod tools;
 pub mod transfer;

@@ -68,6 +68,7 @@ impl Views {
             }
             Err(error) => return Err(error),
         };
+        crate::sound::offer(&opened, guest);
         *screen = Some((generation, opened.clone()));
         Ok(opened)
     }

@@ -29,6 +29,9 @@ pub struct Core {
     floor: Mutex<Floor>,
     control: watch::Sender<Control>,
     marks: Mutex<Marks>,
+    /// There may be sound.
+    has_sound: AtomicBool,
+    sound_wanted: watch::Sender<bool>,
     /// The size that somebody wants the screen to have.
     size: Mutex<Option<(u16, u16)>>,
     roster: Mutex<Roster>,
@@ -54,6 +57,8 @@ impl Core {
             floor: Mutex::default(),
             control: watch::Sender::new(Floor::default().control()),
             marks: Mutex::default(),
+            has_sound: AtomicBool::new(false),
+            sound_wanted: watch::Sender::new(false),
             size: Mutex::default(),
             roster: Mutex::default(),
             roster_version: AtomicU64::new(0),
@@ -126,6 +131,25 @@ impl Core {
         look(&mut self.marks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether there may be sound.
+    pub fn has_sound(&self) -> bool {
+        self.has_sound.load(Ordering::Acquire)
+    }
+
+    /// There may be sound: turns true while somebody wants to hear it.
+    pub fn offer_sound(&self) -> watch::Receiver<bool> {
+        self.has_sound.store(true, Ordering::Release);
+        self.change_floor(Floor::touch);
+        self.sound_wanted.subscribe()
+    }
+
+    /// Tells whoever makes the sound whether it is wanted.
+    pub fn follow_listeners(&self) {
+        let wanted = self.seats().iter().any(|seat| seat.wants_sound());
+        self.sound_wanted
+            .send_if_modified(|known| std::mem::replace(known, wanted) != wanted);
+    }
+
     /// Somebody wants the screen to have another size.
     pub fn want_size(&self, width: u16, height: u16) {
         *self.size.lock().unwrap_or_else(PoisonError::into_inner) = Some((width, height));
@@ -181,6 +205,7 @@ impl Core {
             self.input.leave(seat.id);
             self.change_floor(|floor| floor.leave(seat.id));
             self.follow_readers();
+            self.follow_listeners();
             self.roster_changed();
         }
     }

@@ -161,6 +161,11 @@ impl Floor {
         self.taken_over
     }
 
+    /// Something else that pages are told has changed.
+    pub fn touch(&mut self) {
+        self.version += 1;
+    }
+
     /// Somebody came.
     pub fn enter(&mut self, id: ViewerId, visitor: Visitor) {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -11,7 +11,8 @@
 //! In: the name of a display, and the binary messages of pages. Out: binary messages for pages, in the format of
 //! [`wire`]. Whoever uses this carries the messages, one WebSocket for each [`Viewer`]; no HTTP in here.
 //!
-//! Two threads for each screen, each with a connection of its own to the X server, so that a capture delays no key. They
+//! Three threads for each screen, for pictures, input and the clipboard, each with a connection of its own to the X
+//! server, so that a capture delays no key. They
 //! sleep without a timer when nothing changes or nobody watches. Nothing is encoded for a viewer that cannot take it
 //! yet, so nothing that is sent is stale, and nothing queues up.
 //!
@@ -67,7 +68,7 @@ pub use agent::{Agent, AgentError, Button, Direction};
 pub use error::ScreenError;
 pub use floor::{Control, Presence, Rights, Visitor};
 pub use resize::resize;
-pub use screen::{Received, Screen, Viewer};
+pub use screen::{Received, Screen, Viewer, WeakScreen};
 pub use snapshot::{Looker, Snapshot};
 pub use windows::{Window, WindowChange};
 pub use wire::WireError;

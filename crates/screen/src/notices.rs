@@ -21,7 +21,7 @@ const CURSOR_GAP: Duration = Duration::from_millis(50);
 /// What there is to tell.
 pub struct Notices {
     core: Arc<Core>,
-    abilities: Abilities,
+    largest: Option<(u16, u16)>,
     cursor: Cursor,
 }
 
@@ -43,11 +43,11 @@ struct Cursor {
 }
 
 impl Notices {
-    /// For pages of a screen with these abilities.
-    pub fn new(core: Arc<Core>, abilities: Abilities) -> Self {
+    /// For pages of a screen that can be as large as this, if its size can change.
+    pub fn new(core: Arc<Core>, largest: Option<(u16, u16)>) -> Self {
         Self {
             core,
-            abilities,
+            largest,
             cursor: Cursor {
                 message: Bytes::new(),
                 version: 0,
@@ -138,7 +138,11 @@ impl Notices {
         }
         if told.state != state {
             told.state = state;
-            let json = self.core.floor(|floor| floor.state(seat.id, self.abilities));
+            let abilities = Abilities {
+                sound: self.core.has_sound(),
+                largest: self.largest,
+            };
+            let json = self.core.floor(|floor| floor.state(seat.id, abilities));
             messages.push(server::state(seat.id, &json));
         }
         if told.marks != marks {

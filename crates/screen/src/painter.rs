@@ -99,7 +99,7 @@ impl Painter {
                 self.cursor = message.to_vec();
                 None
             }
-            6..=8 => {
+            6..=9 => {
                 self.notices.push(message.to_vec());
                 None
             }

@@ -1,6 +1,6 @@
 //! The handles: a [`Screen`], and a [`Viewer`] of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::{fmt, thread};
 
 use crate::agent::Agent;
@@ -13,6 +13,7 @@ use crate::input::thread::Injector;
 use crate::seat::Seat;
 use crate::wire::WireError;
 use crate::wire::page::{self, Input, Message};
+use crate::wire::server;
 use bytes::Bytes;
 
 /// A display that can be watched and driven. Cheap to clone; the last handle or viewer that goes ends its two threads.
@@ -82,9 +83,27 @@ impl Screen {
         Agent::new(self.shared.core.unseen_seat(), Arc::clone(&self.shared))
     }
 
+    /// A handle that does not keep the screen's threads.
+    pub fn downgrade(&self) -> WeakScreen {
+        WeakScreen(Arc::downgrade(&self.shared))
+    }
+
     /// Who looks and who has control; changes whenever that does.
     pub fn control(&self) -> tokio::sync::watch::Receiver<Control> {
         self.shared.core.control()
+    }
+
+    /// Says that there may be sound. Turns true while somebody wants to hear it; then call [`Self::send_sound`].
+    pub fn offer_sound(&self) -> tokio::sync::watch::Receiver<bool> {
+        self.shared.core.offer_sound()
+    }
+
+    /// Sends 20 ms of sound, an Opus packet, to those who want to hear it. Silent packets are left out, not their numbers.
+    pub fn send_sound(&self, seq: u32, packet: &[u8]) {
+        let message = server::sound(seq, packet);
+        for seat in self.shared.core.seats() {
+            seat.send_sound(&message);
+        }
     }
 
     /// Viewers that are attached now.
@@ -101,6 +120,17 @@ impl Screen {
     pub async fn closed(&self) {
         // The sender lives as long as `self`, so waiting cannot fail.
         let _ = self.shared.core.closed().wait_for(|closed| *closed).await;
+    }
+}
+
+/// A [`Screen`] that may be gone.
+#[derive(Clone)]
+pub struct WeakScreen(Weak<Shared>);
+
+impl WeakScreen {
+    /// The screen, while somebody else holds it.
+    pub fn upgrade(&self) -> Option<Screen> {
+        self.0.upgrade().map(|shared| Screen { shared })
     }
 }
 
@@ -164,8 +194,10 @@ impl Viewer {
                 }
             }
             Message::Control(verb, other) => core.request_control(self.seat.id, verb, other),
-            // There is none yet, and the page was told so.
-            Message::Sound(_) => {}
+            Message::Sound(wanted) => {
+                self.seat.set_sound(wanted);
+                core.follow_listeners();
+            }
             Message::FetchClipboard => {
                 self.seat.fetch_clipboard();
                 core.capture.ring();

@@ -17,6 +17,9 @@ use crate::flow::Flow;
 use crate::wire::WireError;
 use crate::wire::page::{Hello, VideoFailure};
 
+/// Packets of sound that wait for a viewer: 120 ms.
+const MAX_SOUND: usize = 6;
+
 /// What one viewer and the screen share.
 pub struct Seat {
     /// The viewer.
@@ -35,6 +38,9 @@ struct State {
     flow: Flow,
     failure: Option<VideoFailure>,
     wants_clipboard: bool,
+    wants_sound: bool,
+    /// Packets of sound, which go before anything else.
+    sound: VecDeque<Bytes>,
     /// Bounded by `waiting`: a hello, one round of notices and an update of two parts at most.
     queue: VecDeque<Bytes>,
     waiting: bool,
@@ -90,7 +96,8 @@ impl Seat {
             let arrived = self.arrived.notified();
             let call = {
                 let mut state = self.state();
-                if let Some(message) = state.queue.pop_front() {
+                let next = state.sound.pop_front();
+                if let Some(message) = next.or_else(|| state.queue.pop_front()) {
                     return Some(message);
                 }
                 if state.closed {
@@ -137,6 +144,30 @@ impl Seat {
             page.decodes_video = false;
         }
         state.failure = Some(failure);
+    }
+
+    /// The page wants sound, or none.
+    pub fn set_sound(&self, wanted: bool) {
+        self.state().wants_sound = wanted;
+    }
+
+    /// Whether it wants sound.
+    pub fn wants_sound(&self) -> bool {
+        self.state().wants_sound
+    }
+
+    /// Hands sound to the viewer, if it wants any. What it could not take for long is not worth hearing any more.
+    pub fn send_sound(&self, packet: &Bytes) {
+        let mut state = self.state();
+        if !state.wants_sound {
+            return;
+        }
+        if state.sound.len() == MAX_SOUND {
+            state.sound.pop_front();
+        }
+        state.sound.push_back(packet.clone());
+        drop(state);
+        self.arrived.notify_one();
     }
 
     /// The page asks for the clipboard's content.

@@ -17,7 +17,6 @@ use crate::audience::{Audience, Part, Update, ViewerId};
 use crate::core::Core;
 use crate::deflate::Deflate;
 use crate::encode::Allowance;
-use crate::floor::Abilities;
 use crate::grab::Grabber;
 use crate::notices::{Notices, Told};
 use crate::ops::Ops;
@@ -70,10 +69,7 @@ impl Watch {
         connection.damage_create(damage, root, ReportLevel::DELTA_RECTANGLES)?;
         connection.xfixes_select_cursor_input(root, CursorNotifyMask::DISPLAY_CURSOR)?;
         let picture = Picture::unknown(width, height);
-        let abilities = Abilities {
-            largest: resize::largest(connection, root)?,
-            sound: false,
-        };
+        let largest = resize::largest(connection, root)?;
         Ok(Self {
             damage,
             grabber,
@@ -85,7 +81,7 @@ impl Watch {
             audience: Audience::default(),
             watchers: Vec::new(),
             ops: Ops::default(),
-            notices: Notices::new(core, abilities),
+            notices: Notices::new(core, largest),
         })
     }
 

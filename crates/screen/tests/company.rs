@@ -270,3 +270,30 @@ async fn the_screen_takes_the_size_that_its_holder_wants() {
         );
     }
 }
+
+#[tokio::test]
+async fn sound_comes_to_those_who_want_it() {
+    let server = Server::start("320x200");
+    let screen = Screen::open(&server.display).unwrap();
+    let mut page = visit(&screen, "Ann", Rights::ALL).await;
+    assert_eq!(page.state()["sound"], false);
+    let mut wanted = screen.offer_sound();
+    page.until(|page| page.state()["sound"] == true).await;
+    screen.send_sound(1, b"unheard");
+    page.request(&[14, 1]);
+    wanted.wait_for(|wanted| *wanted).await.unwrap();
+    for seq in 2..100 {
+        screen.send_sound(seq, b"heard");
+    }
+    page.until(|page| page.painter.notices.contains(&b"\x09\x63\0\0\0heard".to_vec()))
+        .await;
+    let heard = page
+        .painter
+        .notices
+        .iter()
+        .filter(|notice| notice[0] == 9)
+        .count();
+    assert!(heard < 20, "{heard} packets waited for a page that took none");
+    drop(page);
+    wanted.wait_for(|wanted| !*wanted).await.unwrap();
+}

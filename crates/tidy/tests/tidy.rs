@@ -21,7 +21,7 @@ const MAY_STAND_ON: [(&str, &[&str]); 12] = [
         &["guest-api", "guest-client", "images", "sandbox", "store"],
     ),
     ("server", &["agb-api", "control", "guest-api", "guest-client"]),
-    ("guest", &["guest-api", "screen"]),
+    ("guest", &["codec", "guest-api", "screen"]),
     ("screen", &["codec"]),
     ("client", &["agb-api"]),
     (

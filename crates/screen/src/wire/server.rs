@@ -25,6 +25,9 @@ pub const STATE: u8 = 7;
 /// Kind of [`mark`].
 pub const MARK: u8 = 8;
 
+/// Kind of [`sound`].
+pub const SOUND: u8 = 9;
+
 /// In the hello: the page may send messages of kind 10 and above. Guests of earlier releases say nothing there, and
 /// break off at a kind that they do not know.
 const TAKES_REQUESTS: u8 = 1;
@@ -120,6 +123,11 @@ pub fn mark(mark: &Mark) -> Bytes {
     message.extend([mark.at.x, mark.at.y].map(u16::to_le_bytes).concat());
     message.push(deed);
     message.into()
+}
+
+/// 20 ms of sound as an Opus packet; numbers that are left out were silent.
+pub fn sound(seq: u32, packet: &[u8]) -> Bytes {
+    [&[SOUND][..], &seq.to_le_bytes(), packet].concat().into()
 }
 
 /// Viewers of one screen are counted from 1: four billion of them do not come.
