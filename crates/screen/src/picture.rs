@@ -151,10 +151,23 @@ impl Picture {
 
     /// Takes the pixels of `rect` from `other`, which has the same size.
     pub fn take(&mut self, other: &Self, rect: &Rect) {
+        if rect.is_empty() {
+            return;
+        }
         for y in rect.y0..rect.y1 {
-            self.draw_row(y, rect.x0, rect.x1, |row| {
-                row.copy_from_slice(other.row(y, rect.x0, rect.x1))
-            });
+            let span = y * self.width + rect.x0..y * self.width + rect.x1;
+            self.pixels[span.clone()].copy_from_slice(&other.pixels[span]);
+        }
+        for strip in rect.x0 / STRIP_WIDTH..rect.x1.div_ceil(STRIP_WIDTH) {
+            let columns = self.strip(strip);
+            let rows = strip * self.height + rect.y0..strip * self.height + rect.y1;
+            if rect.x0 <= columns.start && columns.end <= rect.x1 {
+                self.hashes[rows.clone()].copy_from_slice(&other.hashes[rows]);
+            } else {
+                for y in rect.y0..rect.y1 {
+                    self.hashes[strip * self.height + y] = hash(self.row(y, columns.start, columns.end));
+                }
+            }
         }
     }
 
@@ -250,6 +263,35 @@ mod tests {
             for row in 0..3 {
                 assert_eq!(picture.row(y + row, x, x + 4), before.row(sy + row, sx, sx + 4));
             }
+        }
+    }
+
+    #[test]
+    fn what_is_taken_over_has_the_hashes_of_its_pixels() {
+        let (width, height) = (150, 4);
+        let mut other = Picture::unknown(width, height);
+        for y in 0..height {
+            other.draw_row(y, 0, width, |row| {
+                row.iter_mut()
+                    .enumerate()
+                    .for_each(|(x, p)| *p = (x * 7 + y) as u32)
+            });
+        }
+        for rect in [
+            Rect::at(0, 0, 150, 4),
+            Rect::at(10, 1, 100, 2),
+            Rect::at(64, 0, 64, 1),
+            Rect::at(130, 3, 20, 1),
+        ] {
+            let mut picture = Picture::unknown(width, height);
+            picture.take(&other, &rect);
+            let mut same = Picture::unknown(width, height);
+            for y in rect.y0..rect.y1 {
+                same.draw_row(y, rect.x0, rect.x1, |row| {
+                    row.copy_from_slice(other.row(y, rect.x0, rect.x1))
+                });
+            }
+            assert!(picture == same);
         }
     }
 
