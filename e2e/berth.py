@@ -24,7 +24,7 @@ def free_port():
 class Server:
     """One `berth serve` with a data folder of its own. Survives `kill()` and `start()`."""
 
-    def __init__(self, binaries, images, data, flags=()):
+    def __init__(self, binaries, images, data, flags=(), host="127.0.0.1"):
         self.berth = binaries / "berth"
         self.images, self.data, self.flags = images, data, tuple(flags)
         self.log = data / "server.log"
@@ -32,7 +32,7 @@ class Server:
         self.key = None
         self.sandboxes = set()  # ids of all that its log names, once it is stopped for good
         self.tag = None  # four digits that are in the names of its links, cgroups and tables
-        self.listen = f"127.0.0.1:{free_port()}"
+        self.listen = f"{host}:{free_port()}"
 
     def start(self):
         with open(self.log, "ab") as log:
@@ -41,7 +41,7 @@ class Server:
                  *self.flags],
                 stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
         line = self.process.stdout.readline()
-        assert line.startswith("berth listening on http://"), f"{line!r}; log:\n{self.log.read_text()[-3000:]}"
+        assert line.startswith("berth listening on http"), f"{line!r}; log:\n{self.log.read_text()[-3000:]}"
         self.endpoint = line.split()[-1]
         servers = pathlib.Path("/run/berth/servers").iterdir()
         self.tag = next(path.name for path in servers if path.read_text().startswith(str(self.data)))

@@ -78,9 +78,9 @@ def new_server(binaries, images):
     """Makes servers with data folders of their own; all are stopped, and nothing of them may be left."""
     servers = []
 
-    def make(*flags, data=None, key=None):
+    def make(*flags, data=None, key=None, **options):
         data = data or pathlib.Path(tempfile.mkdtemp(prefix="berth-e2e-"))
-        server = Server(binaries, images, data, flags)
+        server = Server(binaries, images, data, flags, **options)
         # Of a server with the same database; by itself it gets one of its own.
         server.key = key
         servers.append(server)

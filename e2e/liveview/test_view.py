@@ -5,6 +5,8 @@ import time
 import pytest
 import requests
 from conftest import IMAGE, LIVE, visit, wait_until
+from screen import start_terminal, wait_for_file, wait_until_equal
+
 
 def open_view(page, session):
     url = session.info().data["resource_url"]
@@ -13,26 +15,11 @@ def open_view(page, session):
     return url
 
 
-def wait_for_file(session, path, deadline_s=15):
-    """The content of a file that a program in the session is about to write."""
-    deadline = time.monotonic() + deadline_s
-    while time.monotonic() < deadline:
-        read = session.file.read(path)
-        if read.success and read.content:
-            return read.content
-        time.sleep(0.1)
-    raise AssertionError(f"{path} was not written")
-
-
 @pytest.fixture
 def terminal(session, page):
     """An open view with an xterm that fills the screen, and what is typed into it in /tmp/typed."""
     open_view(page, session)
-    started = session.command.execute(
-        "DISPLAY=:0 nohup xterm -geometry 200x60+0+0 -e sh -c 'touch /tmp/ready; cat > /tmp/typed' "
-        "> /dev/null 2>&1 & for n in $(seq 100); do test -e /tmp/ready && exit 0; sleep 0.1; done; exit 1",
-        timeout_ms=15000)
-    assert started.success, started.error_message
+    start_terminal(session)
     page.wait_for_timeout(500)
     box = page.locator("canvas").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -120,32 +107,7 @@ image.save("/tmp/shown.png")
         "DISPLAY=:0 nohup gpicview /tmp/shown.png > /dev/null 2>&1 & "
         "DISPLAY=:0 timeout 10 xdotool search --sync --onlyvisible --name shown.png", timeout_ms=15000)
     assert shown.success, shown.error_message
-    grab = """
-import numpy as np
-from PIL import ImageGrab
-pixels = np.asarray(ImageGrab.grab(xdisplay=":0").convert("RGB")).astype(np.uint32)
-values = (pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]).ravel()
-hash_ = 0
-for value in values.tolist():
-    hash_ = (hash_ * 31 + value) & 0xffffffff
-print(hash_)
-"""
-    hash_of_the_canvas = """(() => {
-      const canvas = document.querySelector('canvas')
-      const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
-      let hash = 0
-      for (let i = 0; i < data.length; i += 4)
-        hash = (Math.imul(hash, 31) + (data[i] << 16 | data[i + 1] << 8 | data[i + 2])) >>> 0
-      return hash
-    })()"""
-    deadline = time.monotonic() + 20
-    while True:
-        # The panel's clock may tick between the two, so they are compared until they were taken of one moment.
-        run = session.code.run(grab, "python")
-        assert run.success, run.error_message
-        if int(run.logs.stdout[0]) == page.evaluate(hash_of_the_canvas):
-            return
-        assert time.monotonic() < deadline, "the canvas never equalled the screen"
+    wait_until_equal(session, page.evaluate)
 
 
 def test_the_page_reconnects_when_the_server_restarts(new_server, page):

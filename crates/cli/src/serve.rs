@@ -37,17 +37,30 @@ async fn serve(mut settings: Settings) -> Outcome {
     let address = listener.address();
     let audit = settings.start_audit()?;
     let metrics = Metrics::install(settings.metrics)?;
+    let data = settings.control.data.clone();
     let control = Control::start(settings.control).await?;
     let webhooks = settings
         .webhook
         .map(|webhook| webhook.sender(control.store()))
         .transpose()?;
-    announce(address);
+    let tls = settings
+        .certificate
+        .map(|certificate| certificate.tls(&data, &settings.listen))
+        .transpose()?;
+    if let Some(tls) = &tls {
+        info!(
+            "speaking TLS with {}; SHA-256 {}",
+            tls.certificate().display(),
+            tls.fingerprint()
+        );
+    }
+    announce(if tls.is_some() { "https" } else { "http" }, address);
     notify(sd_notify::NotifyState::Ready);
 
     let stop = CancellationToken::new();
     let config = berth_server::Config {
         public_url: settings.public_url,
+        tls,
         links_url: settings.links_url,
         audit,
         metrics,
@@ -98,6 +111,6 @@ fn notify(state: sd_notify::NotifyState<'_>) {
     clippy::print_stdout,
     reason = "the line that says the server accepts requests"
 )]
-fn announce(address: std::net::SocketAddr) {
-    println!("berth listening on http://{address}");
+fn announce(scheme: &str, address: std::net::SocketAddr) {
+    println!("berth listening on {scheme}://{address}");
 }

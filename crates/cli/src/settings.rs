@@ -2,6 +2,7 @@
 //!
 //! Everything is read before the first refusal, so that one start shows every bad setting.
 
+mod certificate;
 mod reader;
 
 use std::collections::BTreeMap;
@@ -10,8 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_control::{Config, Database, IdleAction, WarmImage};
-use berth_server::{Audit, AuditError, LinksUrl, MetricsAccess};
+use berth_server::{Audit, AuditError, LinksUrl, MetricsAccess, read_certificates, read_key};
 use berth_webhook::Target;
+pub(crate) use certificate::Certificate;
 use reader::Reader;
 
 use crate::webhook::{self, Webhook};
@@ -52,6 +54,21 @@ const SETTINGS: &[Setting] = &[
         name: "public_url",
         help: "Base URL of handed-out links, if not the request's host",
         default: "",
+    },
+    Setting {
+        name: "tls_cert",
+        help: "Certificates for https, a PEM file: the server's own first",
+        default: "",
+    },
+    Setting {
+        name: "tls_key",
+        help: "The private key of the first of them, a PEM file",
+        default: "",
+    },
+    Setting {
+        name: "tls_self_signed",
+        help: "Speak https with a certificate that the server makes itself",
+        default: "false",
     },
     Setting {
         name: "runtime",
@@ -147,6 +164,8 @@ pub(crate) enum LogFormat {
 pub(crate) struct Settings {
     pub(crate) listen: String,
     pub(crate) public_url: Option<String>,
+    /// Which certificate to show, if the server speaks TLS itself.
+    pub(crate) certificate: Option<Certificate>,
     pub(crate) links_url: Option<LinksUrl>,
     /// Where the audit log goes, if anywhere.
     pub(crate) audit: Option<PathBuf>,
@@ -230,12 +249,18 @@ impl clap::Args for Flags {
                 setting.help,
                 variable(setting.name)
             );
-            command.arg(
-                clap::Arg::new(setting.name)
-                    .long(setting.name.replace('_', "-"))
-                    .value_name("VALUE")
-                    .help(help),
-            )
+            let flag = clap::Arg::new(setting.name)
+                .long(setting.name.replace('_', "-"))
+                .value_name("VALUE")
+                .help(help);
+            command.arg(match setting.default {
+                // A switch: the flag alone is enough.
+                "false" => flag
+                    .num_args(0..=1)
+                    .require_equals(true)
+                    .default_missing_value("true"),
+                _ => flag,
+            })
         })
     }
 
@@ -278,6 +303,25 @@ pub(crate) fn read(
         url if url.starts_with("http://") || url.starts_with("https://") => Ok(Some(url.to_owned())),
         _ => Err("a URL that begins with http:// or https://"),
     });
+    let tls_cert = reader.value("tls_cert", |text| match text {
+        "" => Ok(None),
+        path => folder(path).and_then(|path| read_certificates(&path).map(|_| Some(path))),
+    });
+    let tls_key = reader.value("tls_key", |text| match text {
+        "" => Ok(None),
+        path => folder(path).and_then(|path| read_key(&path).map(|_| Some(path))),
+    });
+    let self_signed = reader.value("tls_self_signed", |text| match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("true, false"),
+    });
+    let certificate = match (tls_cert, tls_key, self_signed) {
+        (Some(certificate), Some(key), Some(self_signed)) => {
+            reader.checked(Certificate::of(certificate, key, self_signed))
+        }
+        _ => None,
+    };
     let runtime = reader.value("runtime", |text| match text {
         "" => Err("the name or path of an OCI runtime"),
         name => Ok(name.to_owned()),
@@ -368,6 +412,7 @@ pub(crate) fn read(
         Some(Settings {
             listen: listen?,
             public_url: public_url?,
+            certificate: certificate?,
             links_url: links_url?,
             audit: audit?,
             webhook: webhook?,

@@ -49,6 +49,7 @@ use async_trait::async_trait;
 pub use error::{Failures, SandboxError, StepError};
 pub use id::{InvalidId, SandboxId};
 pub use local::{Config, Local};
+pub use network::addresses::host_addresses;
 pub use network::{AddressBlock, InvalidBlock};
 pub use sandbox::{Ending, GuestAddress, Running, Sandbox};
 pub use spec::{Limits, Priority, Spec};

@@ -24,6 +24,7 @@ mod proxy;
 mod request;
 mod router;
 mod routes;
+mod tls;
 mod tunnel;
 mod urls;
 
@@ -37,6 +38,7 @@ use tokio_util::task::TaskTracker;
 pub use audit::{Audit, AuditError};
 pub use listen::{Listener, serve};
 pub use metrics::{Metrics, MetricsAccess};
+pub use tls::{Tls, TlsError, read_certificates, read_key};
 pub use urls::LinksUrl;
 
 /// What the handlers share.
@@ -45,6 +47,8 @@ pub(crate) struct App {
     pub(crate) control: Arc<Control>,
     /// Where clients reach this server, when it is not where they say they do (`Host`).
     pub(crate) public_url: Option<Arc<str>>,
+    /// Clients speak TLS with this server itself.
+    pub(crate) has_tls: bool,
     /// Where port links are, when they are not paths of this server.
     pub(crate) links_url: Option<LinksUrl>,
     pub(crate) audit: Arc<Audit>,
@@ -67,6 +71,8 @@ pub struct Config {
     /// Base URL for the links that the server hands out, such as `https://berth.example.com`. Without it, the `Host`
     /// of each request decides.
     pub public_url: Option<String>,
+    /// The certificate, if clients speak TLS with this server itself.
+    pub tls: Option<Tls>,
     /// Host names for port links. Without it, they are paths of this server.
     pub links_url: Option<LinksUrl>,
     /// Where it is written who did what.

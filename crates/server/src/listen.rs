@@ -1,15 +1,21 @@
 //! Accepting connections, and ending them in order.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
 use berth_control::Control;
+use http::header::{CACHE_CONTROL, CONNECTION, LOCATION, REFERRER_POLICY};
+use http::{HeaderValue, StatusCode};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,7 +26,8 @@ use crate::mcp::Mcp;
 use crate::metrics::{ToolMetrics, UPKEEP_EVERY};
 use crate::request::Peer;
 use crate::router::{collapse_slashes, router};
-use crate::urls::{LinksUrl, lead_to_link};
+use crate::tls::{Accepted, Tls};
+use crate::urls::{LinksUrl, host, lead_to_link};
 use crate::{App, Config};
 
 /// A client that has not sent a whole request head by then is cut off.
@@ -94,13 +101,18 @@ pub async fn serve(listener: Listener, control: Arc<Control>, config: Config, st
         metrics,
         follow: config.follow,
         public_url: config.public_url.map(Into::into),
+        has_tls: config.tls.is_some(),
         links_url: config.links_url.clone(),
         audit: config.audit,
         stop: stop.clone(),
         connections: connections.clone(),
     };
-    let links = config.links_url.map(Arc::new);
-    let router = router(app);
+    let shared = Shared {
+        router: router(app),
+        links: config.links_url.map(Arc::new),
+        tls: config.tls.map(Arc::new),
+        stop: stop.clone(),
+    };
     loop {
         let accepted = tokio::select! {
             accepted = listener.tcp.accept() => accepted,
@@ -108,13 +120,7 @@ pub async fn serve(listener: Listener, control: Arc<Control>, config: Config, st
         };
         match accepted {
             Ok((stream, peer)) => {
-                connections.spawn(connection(
-                    stream,
-                    peer,
-                    router.clone(),
-                    links.clone(),
-                    stop.clone(),
-                ));
+                connections.spawn(connection(stream, peer, shared.clone()));
             }
             Err(error) => {
                 warn!(
@@ -136,18 +142,27 @@ pub async fn serve(listener: Listener, control: Arc<Control>, config: Config, st
     }
 }
 
-/// Serves one connection until the client leaves; after a stop, until its present call is answered.
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
+/// What every connection needs.
+#[derive(Clone)]
+struct Shared {
     router: axum::Router,
     links: Option<Arc<LinksUrl>>,
+    tls: Option<Arc<Tls>>,
     stop: CancellationToken,
-) {
+}
+
+/// Serves one connection until the client leaves; after a stop, until its present call is answered.
+async fn connection(stream: TcpStream, peer: SocketAddr, shared: Shared) {
     // Answers and screen updates are small and urgent.
     if let Err(error) = stream.set_nodelay(true) {
         debug!("no TCP_NODELAY for {peer}: {error}");
     }
+    let Shared {
+        router,
+        links,
+        tls,
+        stop,
+    } = shared;
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = match &links {
             Some(links) => lead_to_link(links, request).unwrap_or_else(collapse_slashes),
@@ -156,6 +171,33 @@ async fn connection(
         request.extensions_mut().insert(Peer(peer));
         router.clone().oneshot(request)
     });
+    let begun = match &tls {
+        None => return converse(stream, service, peer, stop).await,
+        Some(tls) => tokio::select! {
+            begun = tls.accept(stream) => begun,
+            () = stop.cancelled() => return,
+        },
+    };
+    match begun {
+        Ok(Accepted::Secure(stream)) => converse(stream, service, peer, stop).await,
+        Ok(Accepted::Plain(stream)) => {
+            let service = service_fn(async |request| Ok::<_, Infallible>(lead_to_tls(&request)));
+            converse(stream, service, peer, stop).await;
+        }
+        Err(error) => debug!("no TLS with {peer}: {error}"),
+    }
+}
+
+/// Answers requests on one connection.
+async fn converse<S>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    service: S,
+    peer: SocketAddr,
+    stop: CancellationToken,
+) where
+    S: HttpService<Incoming, ResBody = Body>,
+    S::Error: std::error::Error + Send + Sync + 'static,
+{
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -172,5 +214,25 @@ async fn connection(
     };
     if let Err(error) = ended {
         debug!("connection from {peer} ended: {error}");
+    }
+}
+
+/// What a client is told that speaks plain HTTP to the port for TLS: where to go, when it only wants to look.
+fn lead_to_tls(request: &hyper::Request<Incoming>) -> Response {
+    let host = host(request.headers()).filter(|_| request.method().is_safe());
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let to = host.and_then(|host| HeaderValue::try_from(format!("https://{host}{path}")).ok());
+    // The URL may be a credential, so it is neither kept nor told to anybody.
+    let common = [
+        (CONNECTION, "close"),
+        (CACHE_CONTROL, "no-store"),
+        (REFERRER_POLICY, "no-referrer"),
+    ];
+    match to {
+        Some(to) => (StatusCode::PERMANENT_REDIRECT, common, [(LOCATION, to)]).into_response(),
+        None => {
+            let message = "this server speaks HTTPS on this port, and the request was plain HTTP; begin the URL with https://";
+            (StatusCode::BAD_REQUEST, common, message).into_response()
+        }
     }
 }

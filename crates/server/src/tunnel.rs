@@ -12,13 +12,14 @@ use http::header::{
     CONNECTION, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use tracing::debug;
 
 use crate::edge::{self, explained};
 use crate::error::ApiError;
+use crate::urls::{host, is_secure};
 use crate::{App, audit};
 
 /// Bytes that wait in each direction for a slow reader. Small: the live view's own flow control wants to feel the link.
@@ -155,18 +156,12 @@ pub(crate) fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), ApiErro
     let Some(origin) = headers.get(ORIGIN) else {
         return Ok(());
     };
-    let origin = origin.to_str().unwrap_or_default();
-    let authority = |url: &str| {
-        url.split_once("://")
-            .map(|(_, rest)| rest.split('/').next().unwrap_or("").to_owned())
-    };
-    let host = headers
-        .get(http::header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .map(str::to_owned);
-    let public = app.public_url.as_deref().and_then(authority);
-    let from = authority(origin);
-    if from.is_some() && (from == host || from == public) {
+    if is_own_origin(
+        origin,
+        host(headers),
+        app.public_url.as_deref(),
+        is_secure(headers, app),
+    ) {
         return Ok(());
     }
     Err(ApiError::new(
@@ -174,6 +169,45 @@ pub(crate) fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), ApiErro
         "a page of another site asked for this; open the live view at its own URL, and start the server with \
          `--public-url` if a proxy changes the host",
     ))
+}
+
+/// Is a page of this origin one of this server's? A proxy with TLS may not say that it has it, so without it the host
+/// decides.
+fn is_own_origin(origin: &HeaderValue, host: Option<&str>, public_url: Option<&str>, secure: bool) -> bool {
+    let Some(from) = origin.to_str().ok().and_then(Origin::of) else {
+        return false;
+    };
+    let seen = host.and_then(|host| Origin::of(&format!("{}://{host}", from.scheme)));
+    let by_host = seen.is_some_and(|seen| seen == from) && (from.scheme == "https" || !secure);
+    by_host
+        || public_url
+            .and_then(Origin::of)
+            .is_some_and(|public| public == from)
+}
+
+/// What browsers compare.
+#[derive(Debug, PartialEq, Eq)]
+struct Origin {
+    scheme: &'static str,
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    fn of(url: &str) -> Option<Self> {
+        let url: Uri = url.parse().ok()?;
+        let (scheme, port) = match url.scheme_str()? {
+            "http" => ("http", 80),
+            "https" => ("https", 443),
+            _ => return None,
+        };
+        let authority = url.authority().filter(|it| !it.as_str().contains('@'))?;
+        Some(Self {
+            scheme,
+            host: authority.host().to_ascii_lowercase(),
+            port: authority.port_u16().unwrap_or(port),
+        })
+    }
 }
 
 /// The client's handshake, as far as the guest should see it: no credentials, no extensions, and nothing that the guest
@@ -225,5 +259,48 @@ mod tests {
         let whole: HeaderMap = handed_over(ViewRights::ALL, None, None).collect();
         assert_eq!(whole[VIEW_RIGHTS], ViewRights::ALL.to_string());
         assert!(whole[VIEW_NAME].is_empty() && whole[VIEW_TICKET].is_empty());
+    }
+
+    fn allowed(origin: &str, host: &str, public_url: Option<&str>, secure: bool) -> bool {
+        is_own_origin(
+            &HeaderValue::from_str(origin).unwrap(),
+            Some(host),
+            public_url,
+            secure,
+        )
+    }
+
+    #[test]
+    fn a_page_of_the_server_is_known_by_its_whole_origin() {
+        let own = "10.0.0.1:8080";
+        assert!(allowed("http://10.0.0.1:8080", own, None, false));
+        assert!(allowed("https://10.0.0.1:8080", own, None, false));
+        assert!(allowed("https://10.0.0.1:8080", own, None, true));
+        assert!(
+            !allowed("http://10.0.0.1:8080", own, None, true),
+            "a page without TLS"
+        );
+        assert!(allowed("https://B.example", "b.example:443", None, true));
+        let public = Some("https://b.example/berth");
+        assert!(allowed("https://b.example", "inner", public, false));
+        assert!(!allowed("http://b.example", "inner", public, false));
+        for other in [
+            "null",
+            "",
+            "http://10.0.0.1:80801",
+            "http://10.0.0.1:808",
+            "http://10.0.0.1",
+            "http://10.0.0.1:8080.evil.example",
+            "http://10.0.0.1:8080@evil.example",
+            "http://evil@10.0.0.1:8080",
+            "http://evil.example/10.0.0.1:8080",
+            "https://b.example.evil.example",
+            "https://ab.example",
+            "ws://10.0.0.1:8080",
+            "file://10.0.0.1:8080",
+            "10.0.0.1:8080",
+        ] {
+            assert!(!allowed(other, own, public, false), "{other}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use axum::extract::FromRequestParts;
 use berth_agb_api::Code;
 use berth_control::ControlError;
+use http::HeaderMap;
 use http::header::HOST;
 use http::request::Parts;
 
@@ -195,7 +196,7 @@ impl FromRequestParts<App> for Seen {
             }
             (Some(links), Some(ByHost)) => Ok(Self {
                 scheme: links.scheme.to_owned(),
-                authority: host(parts).unwrap_or("localhost").to_owned(),
+                authority: host(&parts.headers).unwrap_or("localhost").to_owned(),
                 prefix: String::new(),
             }),
             (Some(_), None) | (None, Some(_)) => Err(ControlError::UnknownLink.into()),
@@ -216,18 +217,29 @@ impl Base {
         if let Some(url) = &app.public_url {
             return Self(url.trim_end_matches('/').to_owned());
         }
-        let proto = parts.headers.get("x-forwarded-proto");
-        let scheme = match proto.and_then(|value| value.to_str().ok()) {
-            Some("https") => "https",
-            _ => "http",
+        let scheme = if is_secure(&parts.headers, app) {
+            "https"
+        } else {
+            "http"
         };
-        Self(format!("{scheme}://{}", host(parts).unwrap_or("localhost")))
+        Self(format!(
+            "{scheme}://{}",
+            host(&parts.headers).unwrap_or("localhost")
+        ))
     }
 }
 
+/// Does the client of this request speak TLS, with this server or with a proxy that says so?
+pub(crate) fn is_secure(headers: &HeaderMap, app: &App) -> bool {
+    app.has_tls
+        || headers
+            .get("x-forwarded-proto")
+            .is_some_and(|proto| proto == "https")
+}
+
 /// The host of a request, with its port, if it is nothing but that.
-fn host(parts: &Parts) -> Option<&str> {
-    let host = parts.headers.get(HOST)?.to_str().ok()?;
+pub(crate) fn host(headers: &HeaderMap) -> Option<&str> {
+    let host = headers.get(HOST)?.to_str().ok()?;
     is_authority(host).then_some(host)
 }
 

@@ -54,9 +54,11 @@ impl<'a> Reader<'a> {
             let text = match value {
                 toml::Value::String(text) => text,
                 toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Boolean(switch) => switch.to_string(),
                 other => {
-                    self.bad
-                        .push(format!("{place} is {other}; allowed: a string or a number"));
+                    self.bad.push(format!(
+                        "{place} is {other}; allowed: a string, a number, true or false"
+                    ));
                     continue;
                 }
             };

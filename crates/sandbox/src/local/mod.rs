@@ -6,7 +6,7 @@
 mod launch;
 mod places;
 mod record;
-mod registry;
+pub(crate) mod registry;
 mod removal;
 mod running;
 

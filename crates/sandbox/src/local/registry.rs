@@ -42,7 +42,7 @@ pub(crate) fn interface(tag: &str, slot: u16) -> String {
 }
 
 /// The number in the name of a link, of whatever server.
-fn slot_of(interface: &str) -> Option<u16> {
+pub(crate) fn slot_of(interface: &str) -> Option<u16> {
     let (tag, slot) = interface.strip_prefix("bv")?.split_once('-')?;
     (tag.len() == 4)
         .then(|| u16::from_str_radix(slot, 16).ok())

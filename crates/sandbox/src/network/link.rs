@@ -198,7 +198,7 @@ impl Link {
 }
 
 /// Runs netlink requests in the network namespace that the calling thread is in now.
-fn in_runtime<T>(work: impl AsyncFnOnce(Handle) -> Result<T, StepError>) -> Result<T, StepError> {
+pub(super) fn in_runtime<T>(work: impl AsyncFnOnce(Handle) -> Result<T, StepError>) -> Result<T, StepError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()

@@ -3,6 +3,7 @@
 //! A sandbox reaches public addresses through the host's default route and nothing else: see [`firewall`]. Numbers of
 //! sandboxes are machine-wide unique (see `local::slots`), and with them the /31 networks cut from one block.
 
+pub(crate) mod addresses;
 pub(crate) mod dns;
 pub(crate) mod firewall;
 pub(crate) mod link;
