@@ -8,6 +8,7 @@ use std::time::Instant;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use berth_agb_api::Code;
 use berth_agb_api::envelope::Failure;
 use berth_control::TRACE_TARGET;
 use http::header::ACCEPT;
@@ -121,7 +122,9 @@ pub(crate) async fn surround(State(app): State<App>, mut request: Request, next:
             // says who was refused what.
             Some(failure) => {
                 let peer = peer.map(display);
-                info!(%method, route, status, duration_ms, peer, "refused {method} {route}: {}", failure.message);
+                // Which path it was is for the client alone: it may hold a ticket.
+                let why = if failure.code == Code::RouteNotFound { "no such route" } else { &failure.message };
+                info!(%method, route, status, duration_ms, peer, "refused {method} {route}: {why}");
             }
         }
         count_request(&route, response.status());
@@ -134,6 +137,9 @@ pub(crate) async fn surround(State(app): State<App>, mut request: Request, next:
                 true => page(&id, &failure),
                 false => body(&id, &failure, mcp::is_spoken_on(&route)),
             };
+        }
+        if route.starts_with("/view/") {
+            pages::keep_private(response.headers_mut());
         }
         if let Ok(value) = HeaderValue::from_str(id.as_str()) {
             // A server inside a session may have given its answer an id of its own.

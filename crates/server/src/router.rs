@@ -1,6 +1,6 @@
 //! The whole surface of the server.
 
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::routing::any;
 use axum::{Router, middleware};
 use berth_agb_api::Code;
@@ -79,7 +79,8 @@ pub(crate) fn router(app: App) -> Router {
         .method_not_allowed_fallback(async |request: Request| {
             ApiError::new(
                 Code::MethodNotAllowed,
-                format!("`{}` does not take {}", request.uri().path(), request.method()),
+                // The pattern, not the path, which may hold a ticket and goes into the log.
+                format!("`{}` does not take {}", pattern(&request), request.method()),
             )
         })
         .fallback(async |request: Request| {
@@ -95,6 +96,11 @@ pub(crate) fn router(app: App) -> Router {
         .layer(middleware::from_fn_with_state(app.clone(), surround))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(app)
+}
+
+fn pattern(request: &Request) -> &str {
+    let matched = request.extensions().get::<MatchedPath>();
+    matched.map_or("this path", MatchedPath::as_str)
 }
 
 /// Makes one slash of several: a client whose endpoint ends with one sends two. Below a port link they are not ours.
