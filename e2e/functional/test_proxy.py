@@ -5,7 +5,6 @@ import pathlib
 import shutil
 import ssl
 import subprocess
-import time
 
 import pytest
 import requests
@@ -13,9 +12,8 @@ import websockets.sync.client
 from agb import AGB, CreateSessionParams
 from agb.config import Config
 from berth import free_port
-from conftest import IMAGE, visit
-
-LIVE = "Boolean(window.__berth) && window.__berth.state === 'live' && window.__berth.framesPainted > 0"
+from conftest import IMAGE, LIVE, visit, wait_until
+from screen import use
 
 DEPLOY = pathlib.Path(__file__).parents[2] / "deploy"
 
@@ -131,13 +129,21 @@ def test_the_live_view_opens_through_a_proxy(proxied, agb, browser):
     context = browser.new_context(ignore_https_errors=True)
     page = context.new_page()
     visit(page, url)
-    deadline = time.monotonic() + 60
-    while not page.evaluate(LIVE):
-        assert time.monotonic() < deadline, page.evaluate("JSON.stringify(window.__berth)")
-        page.wait_for_timeout(20)
+    wait_until(page, LIVE, deadline_s=60)
+    use(session, page)
     context.close()
 
     trust = ssl.create_default_context(cafile=certificate)
-    with pytest.raises(websockets.exceptions.InvalidStatus):
-        websockets.sync.client.connect("wss" + url[5:] + "ws", ssl=trust, origin="https://elsewhere.example", proxy=None)
+    own = base.removesuffix("/berth")
+
+    def open_socket(origin):
+        return websockets.sync.client.connect("wss" + url[5:] + "ws", ssl=trust, origin=origin, proxy=None)
+
+    with open_socket(own):
+        pass
+    for origin in ("https://elsewhere.example", "null", own.replace("https", "http"), own + ".elsewhere.example",
+                   own + "1", "https://localhost", server.endpoint):
+        with pytest.raises(websockets.exceptions.InvalidStatus):
+            with open_socket(origin):
+                pass
     assert agb.delete(session).success
