@@ -107,6 +107,7 @@ pub async fn serve(listener: Listener, control: Arc<Control>, config: Config, st
         stop: stop.clone(),
         connections: connections.clone(),
     };
+    crate::pages::prepare();
     let shared = Shared {
         router: router(app),
         links: config.links_url.map(Arc::new),

@@ -1,13 +1,18 @@
 //! The pages that are part of the binary: the built `web/`, and the one that refuses.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io::Write;
 use std::sync::LazyLock;
 
-use axum::response::Html;
+use axum::response::{Html, IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
+    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue};
 use rust_embed::Embed;
@@ -35,22 +40,82 @@ const FEATURES: &str = "clipboard-read=(self), clipboard-write=(self), fullscree
 #[folder = "../../web/dist"]
 struct Web;
 
-/// The live view's page.
-pub(crate) fn index() -> Option<String> {
-    Web::get("index.html").map(|file| String::from_utf8_lossy(&file.data).into_owned())
+/// A file of the built pages, as it is and deflated: over a slow link its length is most of the wait for a picture.
+struct File {
+    plain: Cow<'static, [u8]>,
+    gzip: Vec<u8>,
+    kind: &'static str,
 }
 
-/// A file of the page, with its content type.
-pub(crate) fn asset(name: &str) -> Option<(Cow<'static, [u8]>, &'static str)> {
-    let kind = match name.rsplit_once('.')?.1 {
+static FILES: LazyLock<HashMap<String, File>> = LazyLock::new(|| {
+    let file = |name: Cow<'static, str>| {
+        let kind = content_type(&name)?;
+        let plain = Web::get(&name)?.data;
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        // Into memory, which does not fail.
+        gzip.write_all(&plain).ok()?;
+        let gzip = gzip.finish().ok()?;
+        Some((name.into_owned(), File { plain, gzip, kind }))
+    };
+    Web::iter().filter_map(file).collect()
+});
+
+/// Readies the pages, which the first viewer would wait for otherwise.
+pub(crate) fn prepare() {
+    LazyLock::force(&FILES);
+}
+
+/// The live view's page, for a browser that accepts `accepted`.
+pub(crate) fn index(accepted: &HeaderMap) -> Option<Response> {
+    FILES.get("index.html").map(|file| file.response(accepted))
+}
+
+/// A file of the page.
+pub(crate) fn asset(name: &str, accepted: &HeaderMap) -> Option<Response> {
+    FILES
+        .get(&format!("assets/{name}"))
+        .map(|file| file.response(accepted))
+}
+
+impl File {
+    fn response(&'static self, accepted: &HeaderMap) -> Response {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.kind));
+        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        let body: &'static [u8] = if takes_gzip(accepted) {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            &self.gzip
+        } else {
+            &self.plain
+        };
+        (headers, body).into_response()
+    }
+}
+
+/// Whether a browser says that it takes gzip. One that refuses it by a quality of 0 is met nowhere but in a test.
+fn takes_gzip(accepted: &HeaderMap) -> bool {
+    let words = accepted
+        .get_all(ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut codings = words.flat_map(|value| value.split(',')).map(str::trim);
+    codings.any(|coding| {
+        let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
+        name.trim().eq_ignore_ascii_case("gzip")
+            && !matches!(quality.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
+    })
+}
+
+fn content_type(name: &str) -> Option<&'static str> {
+    Some(match name.rsplit_once('.')?.1 {
+        "html" => "text/html; charset=utf-8",
         "js" => "text/javascript; charset=utf-8",
         "css" => "text/css; charset=utf-8",
         "svg" => "image/svg+xml",
         "png" => "image/png",
         "woff2" => "font/woff2",
         _ => return None,
-    };
-    Web::get(&format!("assets/{name}")).map(|file| (file.data, kind))
+    })
 }
 
 /// Headers of a page.
@@ -93,6 +158,17 @@ fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gzip_is_for_those_who_take_it() {
+        let takes = |accepted: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT_ENCODING, accepted.parse().unwrap());
+            takes_gzip(&headers)
+        };
+        assert!(takes("gzip") && takes("br;q=1.0, GZIP ; q=0.8") && takes("deflate,gzip"));
+        assert!(!takes("br") && !takes("gzip;q=0") && !takes("x-gzip2") && !takes_gzip(&HeaderMap::new()));
+    }
 
     #[test]
     fn a_message_cannot_add_elements() {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, Request, State};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use berth_agb_api::Code;
 use berth_control::{Grant, TicketState};
 use berth_guest_api::{VIEW, percent_encode};
 use http::header::{CACHE_CONTROL, LOCATION, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -125,18 +125,22 @@ impl Status {
     responses((status = 200, content_type = "text/html", body = String, description = "The page"), (status = 404, content_type = "text/html", body = String, description = "No such ticket"), (status = 410, content_type = "text/html", body = String, description = "The ticket has expired or was revoked, or the session has ended"), OfPage),
     security(("ticket" = [])),
 )]
-pub(crate) async fn page(State(app): State<App>, Path(ticket): Path<String>) -> Result<Response, ApiError> {
+pub(crate) async fn page(
+    State(app): State<App>,
+    Path(ticket): Path<String>,
+    accepted: HeaderMap,
+) -> Result<Response, ApiError> {
     let ticket = app.control.ticket(&ticket).await?;
     if let TicketState::Valid(Grant { session, .. }) = &ticket {
         // Who opens the page wants to see the session go on. A page that only connects again does not.
         let _call = app.control.begin_call(session).await?;
-        let page = pages::index().ok_or_else(|| {
+        let page = pages::index(&accepted).ok_or_else(|| {
             ApiError::new(
                 Code::Internal,
                 "this build of the server has no live view page; build `web/` first",
             )
         })?;
-        return Ok((pages::guarded(PAGE_POLICY), Html(page)).into_response());
+        return Ok((pages::guarded(PAGE_POLICY), page).into_response());
     }
     let status = Status::of(&ticket);
     Ok((status.http_status(), pages::refusal("live view", &status.message)).into_response())
@@ -218,8 +222,8 @@ pub(super) async fn granted(app: &App, ticket: &str) -> Result<Grant, ApiError> 
     responses((status = 200, content_type = "application/octet-stream", description = "The file"), OfFile),
     security(()),
 )]
-pub(crate) async fn asset(Path(file): Path<String>) -> Result<Response, ApiError> {
-    let (bytes, kind) = pages::asset(&file).ok_or_else(|| {
+pub(crate) async fn asset(Path(file): Path<String>, accepted: HeaderMap) -> Result<Response, ApiError> {
+    let file = pages::asset(&file, &accepted).ok_or_else(|| {
         let shown: String = file.chars().take(100).collect();
         ApiError::new(
             Code::RouteNotFound,
@@ -231,8 +235,7 @@ pub(crate) async fn asset(Path(file): Path<String>) -> Result<Response, ApiError
             CACHE_CONTROL,
             HeaderValue::from_static("public, max-age=31536000, immutable"),
         ),
-        (http::header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     ];
-    Ok((headers, bytes).into_response())
+    Ok((headers, file).into_response())
 }
