@@ -7,11 +7,13 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// Variables for `user`: what the image set for the guest, then what names the account, then `extra`.
 ///
-/// `display` is always named, also before there is an X server on it: one that starts later is found. `cpus` says how
-/// many processors the session has, where the machine has more.
+/// `display` is always named, also before there is an X server on it: one that starts later is found. In `runtime_dir`
+/// the user's programs put the sockets by which they find each other. `cpus` says how many processors the session has,
+/// where the machine has more.
 pub fn for_user(
     user: &User,
     display: &str,
+    runtime_dir: &str,
     cpus: Option<u64>,
     inherited: impl Iterator<Item = (String, String)>,
     extra: &[(String, String)],
@@ -41,6 +43,7 @@ pub fn for_user(
     set("LOGNAME", &user.name);
     set("SHELL", "/bin/bash");
     set("DISPLAY", display);
+    set("XDG_RUNTIME_DIR", runtime_dir);
     for (name, value) in extra {
         set(name, value);
     }
@@ -67,7 +70,14 @@ mod tests {
             pair("BERTH_USER", "x"),
             pair("A", "1"),
         ];
-        let variables = for_user(&user, ":0", Some(2), inherited.into_iter(), &[pair("A", "2")]);
+        let variables = for_user(
+            &user,
+            ":0",
+            "/run/u",
+            Some(2),
+            inherited.into_iter(),
+            &[pair("A", "2")],
+        );
         let value = |name: &str| {
             let mut found = variables
                 .iter()
@@ -78,6 +88,7 @@ mod tests {
         assert_eq!(value("OMP_NUM_THREADS"), (Some("2"), None));
         assert_eq!(value("LANG"), (Some("de"), None));
         assert_eq!(value("HOME"), (Some("/home/u"), None));
+        assert_eq!(value("XDG_RUNTIME_DIR"), (Some("/run/u"), None));
         assert_eq!(value("A"), (Some("2"), None));
         assert_eq!(value("BERTH_USER"), (None, None));
         assert_eq!(value("PATH"), (Some(PATH), None));

@@ -95,6 +95,15 @@ pub enum GuestError {
     /// Its threads for files.
     #[error("could not start threads that act as the session's user")]
     Files(#[source] io::Error),
+    /// The folder where the user's programs find each other.
+    #[error("could not give the session's user the folder `{folder}`")]
+    Runtime {
+        /// Where it should be.
+        folder: PathBuf,
+        /// Why it is not.
+        #[source]
+        cause: io::Error,
+    },
     /// Its own files.
     #[error("could not put the drivers of interpreters into `{folder}`")]
     Drivers {
@@ -116,7 +125,13 @@ impl Guest {
             "/".to_owned()
         };
         let files = Files::new(&user).map_err(GuestError::Files)?;
-        let jobs = Jobs::new(user, &settings.display).map_err(GuestError::Binary)?;
+        let runtime = settings.run_dir.join("user");
+        own(&runtime, &user).map_err(|cause| GuestError::Runtime {
+            folder: runtime.clone(),
+            cause,
+        })?;
+        let jobs =
+            Jobs::new(user, &settings.display, &runtime.to_string_lossy()).map_err(GuestError::Binary)?;
         let drivers = settings.run_dir.join("drivers");
         place(&drivers).map_err(|cause| GuestError::Drivers {
             folder: drivers.clone(),
@@ -152,6 +167,15 @@ impl Guest {
     pub fn home(&self) -> String {
         self.home.to_string()
     }
+}
+
+/// Makes a folder that is the user's alone. A guest that starts again finds that of the one before.
+fn own(folder: &Path, user: &User) -> io::Result<()> {
+    if let Some(parent) = folder.parent() {
+        DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    fs_err::os::unix::fs::lchown(folder, Some(user.uid), Some(user.gid))
 }
 
 /// Writes the drivers where the session's user can read them and not change them.

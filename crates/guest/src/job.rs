@@ -63,6 +63,7 @@ pub enum JobError {
 pub struct Jobs {
     user: User,
     display: Arc<str>,
+    runtime_dir: Arc<str>,
     /// Where the session has fewer processors than the machine.
     cpus: Option<u64>,
     /// The guest's own binary.
@@ -140,11 +141,13 @@ struct Order {
 }
 
 impl Jobs {
-    /// Starts programs as `user` through the binary of this process. `display` is where they find a desktop.
-    pub fn new(user: User, display: &str) -> Result<Self, std::io::Error> {
+    /// Starts programs as `user` through the binary of this process. `display` is where they find a desktop,
+    /// `runtime_dir` where they find each other.
+    pub fn new(user: User, display: &str, runtime_dir: &str) -> Result<Self, std::io::Error> {
         Ok(Self {
             user,
             display: display.into(),
+            runtime_dir: runtime_dir.into(),
             cpus: cgroup::cpus_below_machine(),
             binary: std::env::current_exe()?,
             forks: Arc::default(),
@@ -172,7 +175,14 @@ impl Jobs {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         let launch = Launch {
             command,
-            environment: environment::for_user(&self.user, &self.display, self.cpus, inherited, extra),
+            environment: environment::for_user(
+                &self.user,
+                &self.display,
+                &self.runtime_dir,
+                self.cpus,
+                inherited,
+                extra,
+            ),
             directory: directory.to_owned(),
             user: Account {
                 uid: self.user.uid,

@@ -22,8 +22,8 @@ use crate::guest::Guest;
 use crate::job::wire::{Exit, Input};
 use crate::output::discard;
 
-/// Where menus look for applications, besides the user's own folder.
-const FOLDERS: [&str; 2] = ["/usr/share/applications", "/usr/local/share/applications"];
+/// Where menus look for applications, behind the user's own folder.
+const FOLDERS: [&str; 2] = ["/usr/local/share/applications", "/usr/share/applications"];
 
 /// Bytes of one desktop entry; translations of its name make it long.
 const ENTRY_BYTES_MAX: u64 = 256 << 10;
@@ -122,7 +122,7 @@ struct App {
 }
 
 impl App {
-    /// None for an entry that menus do not show.
+    /// None for an entry that menus do not show, and for a program without a window of its own.
     fn parse(text: &str) -> Option<Self> {
         let lines = text
             .lines()
@@ -144,7 +144,8 @@ impl App {
                 .filter(|value| !value.is_empty())
                 .map(|value| (*value).to_owned())
         };
-        if fields.get("Type") != Some(&"Application") || is("NoDisplay") || is("Hidden") {
+        let unseen = ["NoDisplay", "Hidden", "Terminal"].into_iter().any(is);
+        if fields.get("Type") != Some(&"Application") || unseen {
             return None;
         }
         let categories = fields.get("Categories").copied().unwrap_or_default();
@@ -387,6 +388,7 @@ mod tests {
         assert_eq!(app.work_directory.as_deref(), Some("/tmp"));
         assert!(!app.is_system);
         assert_eq!(App::parse(&ENTRY.replace("Icon=gedit", "NoDisplay=true")), None);
+        assert_eq!(App::parse(&ENTRY.replace("Icon=gedit", "Terminal=true")), None);
         assert_eq!(App::parse(&ENTRY.replace("Type=Application", "Type=Link")), None);
         assert_eq!(App::parse("nonsense"), None);
         assert!(
