@@ -121,7 +121,7 @@ pub struct Entry {
 }
 
 /// Every tool of this guest.
-pub static TABLE: [Entry; 45] = [
+pub static TABLE: [Entry; 46] = [
     entry::<shell::Shell>(),
     entry::<run_code::RunCode>(),
     entry::<read_file::ReadFile>(),
@@ -160,6 +160,7 @@ pub static TABLE: [Entry; 45] = [
     entry::<desktop::windows::RestoreWindow>(),
     entry::<desktop::windows::FullscreenWindow>(),
     entry::<desktop::windows::ResizeWindow>(),
+    entry::<desktop::windows::FocusMode>(),
     entry::<desktop::apps::GetInstalledApps>(),
     entry::<desktop::apps::StartApp>(),
     entry::<desktop::apps::ListVisibleApps>(),

@@ -53,6 +53,8 @@ pub enum WindowChange {
     Restore,
     /// Fill the screen, without a frame.
     Fullscreen,
+    /// Let no other window cover it, or let them again.
+    KeepInFront(bool),
     /// Give it another size.
     Resize {
         /// Columns.
@@ -137,6 +139,7 @@ impl Looker {
                 )?;
                 self.activate(id)
             }
+            WindowChange::KeepInFront(on) => self.set_state(id, on, ["_NET_WM_STATE_ABOVE", ""]),
             WindowChange::Fullscreen => self.set_state(id, true, ["_NET_WM_STATE_FULLSCREEN", ""]),
             WindowChange::Resize { width, height } => {
                 self.set_state(id, false, ["_NET_WM_STATE_FULLSCREEN", ""])?;

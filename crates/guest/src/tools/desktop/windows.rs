@@ -125,6 +125,30 @@ window_tools! {
     FullscreenWindow = "fullscreen_window" Fullscreen "Makes a window fill the whole screen.";
 }
 
+pub(in super::super) struct FocusMode;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(in super::super) struct FocusArgs {
+    /// Whether it is on.
+    on: bool,
+}
+
+impl Tool for FocusMode {
+    const SPEC: Spec = Spec {
+        name: "focus_mode",
+        server: SERVER,
+        description: "Keeps the active window in front: while it is on, no other window covers it, and windows that \
+                      open do not take the keyboard. `activate_window` still gives it to another one. Switched on \
+                      again, it keeps the window that is active then.",
+    };
+    type Args = FocusArgs;
+
+    async fn run(args: FocusArgs, guest: Guest) -> Result<ToolResult, ToolError> {
+        guest.computer.focus(&guest, args.on).await?;
+        Ok(done())
+    }
+}
+
 pub(in super::super) struct ResizeWindow;
 
 #[derive(Debug, Deserialize, JsonSchema)]
