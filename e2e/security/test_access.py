@@ -117,7 +117,7 @@ def essence(answer, *secrets_in_it):
 
 def test_every_route_declares_who_may_use_it(routes):
     assert len(routes) > 20
-    known = ("apiKey", "sessionToken", "apiKeyOrSessionToken", "ticket", "portLink", "mcpStream", "open")
+    known = ("apiKey", "sessionToken", "apiKeyOrSessionToken", "ticket", "portLink", "pictureLink", "mcpStream", "open")
     strange = [route for route in routes if route.access not in known]
     assert strange == []
     assert {route.name for route in of(routes, "open")} == set(OPEN), "list open routes here, with the reason"
@@ -270,10 +270,35 @@ def test_only_a_link_opens_a_port(server, routes, session):
         assert route.call(server, {"link": link, "path": "x"}, {}).status_code == 502, route
 
 
+def picture_of(session):
+    """The two parts of a picture's URL."""
+    taken = session.call_mcp_tool("system_screenshot", {})
+    assert taken.success, taken.error_message
+    return dict(zip(("pictures", "picture"), taken.data.split("/")[-2:]))
+
+
+def test_only_its_url_opens_a_picture(server, routes, session, new_session):
+    known, other = picture_of(session), picture_of(new_session())
+    link, id = known["pictures"], known["picture"]
+    wrong_links = [link[:-1], link + "a", link.upper(), session.session_id, session.token, link_of(session), server.key,
+                   "%00", "..%2f" + link, "x" * 5000]
+    wrong_pictures = [id[:-1], id + "A", id.swapcase(), other["picture"], "%00", "..%2f" + id, "x" * 5000]
+    attacked = of(routes, "pictureLink")
+    assert attacked
+    for route in attacked:
+        told = {essence(route.call(server, {**known, "pictures": bad}, bearer(server.key)), bad)[::2] for bad in wrong_links}
+        assert len(told) == 1 and told.pop()[0] == 404, (route, told)
+        assert route.call(server, {**known, "pictures": other["pictures"]}, {}).status_code == 404, route
+        for bad in wrong_pictures:
+            assert route.call(server, {**known, "picture": bad}, bearer(server.key)).status_code == 404, (route, bad)
+        assert route.call(server, known, {}).status_code == 200, route
+
+
 def test_a_ticket_or_link_of_an_ended_session_opens_nothing(server, routes):
     agb = server.agb()
     session = agb.create(CreateSessionParams(image_id=IMAGE)).session
     ticket, link = session.resource_url.split("/view/")[1].split("/")[0], link_of(session)
+    picture = picture_of(session)
     assert agb.delete(session).success
     for route in of(routes, "ticket"):
         if route.name not in BLIND:
@@ -281,3 +306,5 @@ def test_a_ticket_or_link_of_an_ended_session_opens_nothing(server, routes):
     for route in of(routes, "portLink"):
         if route.name not in BLIND:
             assert route.call(server, {"link": link, "path": "x"}, {}).status_code == 410, route
+    for route in of(routes, "pictureLink"):
+        assert route.call(server, picture, {}).status_code == 410, route

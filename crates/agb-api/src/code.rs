@@ -39,9 +39,9 @@ pub enum Code {
     QuotaCreations,
     /// The server's database does not answer, or its disk is full. It passes; the log has the cause.
     DatabaseBusy,
-    /// No port link has this name.
+    /// No port link has this name, or no picture this URL.
     LinkNotFound,
-    /// The session that a port link leads to has ended.
+    /// The session that a link leads to has ended.
     LinkEnded,
     /// The session works, but its port gave no usable answer: nothing listens there, or it does not speak HTTP.
     PortUnavailable,

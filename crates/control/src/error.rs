@@ -31,6 +31,9 @@ pub enum ControlError {
     /// No port link has this name. Not shown: a part of it may be a secret.
     #[error("this port link is not valid; `getLink` tells the session's owner the link of a port")]
     UnknownLink,
+    /// No picture has this URL. Not shown: a part of it may be a secret.
+    #[error("this picture's URL is not valid; `system_screenshot` takes a picture and tells its URL")]
+    UnknownPicture,
     /// The session is over.
     #[error("session `{id}` not found or expired: {end}{}", .at.map(|at| format!(" at {at:.0}")).unwrap_or_default())]
     EndedSession {

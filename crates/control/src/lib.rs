@@ -165,13 +165,32 @@ impl Control {
             .read_port_link(link)
             .filter(|(_, port)| self.config.ports.contains(port))
             .ok_or(ControlError::UnknownLink)?;
+        Ok((self.linked(id, ControlError::UnknownLink).await?, port))
+    }
+
+    /// The name of the link to a session's pictures.
+    pub fn pictures_link(&self, session: &Session) -> String {
+        self.secret.pictures_link(&session.id)
+    }
+
+    /// The live session whose pictures a link leads to.
+    pub async fn session_by_pictures_link(&self, link: &str) -> Result<Arc<Session>, ControlError> {
+        let id = self
+            .secret
+            .read_pictures_link(link)
+            .ok_or(ControlError::UnknownPicture)?;
+        self.linked(id, ControlError::UnknownPicture).await
+    }
+
+    /// The live session of a link that this server made; `unknown` if it has forgotten it.
+    async fn linked(&self, id: &str, unknown: ControlError) -> Result<Arc<Session>, ControlError> {
         match self.live(id) {
             Some(session) => {
                 note_session(&session);
-                Ok((session, port))
+                Ok(session)
             }
             None => Err(match self.absent(None, id).await? {
-                ControlError::UnknownSession { .. } => ControlError::UnknownLink,
+                ControlError::UnknownSession { .. } => unknown,
                 ended => ended,
             }),
         }

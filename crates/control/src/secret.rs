@@ -1,8 +1,8 @@
 //! Ids, tokens and the one secret of a server.
 //!
 //! A session's token is not stored: it is a MAC of the session's id under the server's secret, so it can be told again
-//! to the session's owner, and whoever reads the database learns none. So it is with port links, each of which is a MAC
-//! of a session and a port.
+//! to the session's owner, and whoever reads the database learns none. So it is with the links to a session's ports and
+//! pictures.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -19,7 +19,7 @@ use subtle::ConstantTimeEq;
 /// Bytes of the secret.
 const SECRET_BYTES: usize = 32;
 
-/// Bytes of the MAC in a port link's name.
+/// Bytes of the MAC in a link's name.
 const LINK_MAC_BYTES: usize = 20;
 
 /// The secret from which session tokens and port links are made.
@@ -84,6 +84,20 @@ impl Secret {
         let port = port.parse().ok()?;
         let same = self.port_link(session_id, port).as_bytes().ct_eq(link.as_bytes());
         bool::from(same).then_some((session_id, port))
+    }
+
+    /// Where a session's pictures are, `<session>-<mac>`.
+    pub(crate) fn pictures_link(&self, session_id: &str) -> String {
+        let mac = self.mac("pictures link", &[session_id]);
+        let mac = BASE32_DNSSEC.encode(&mac[..LINK_MAC_BYTES]);
+        format!("{session_id}-{mac}")
+    }
+
+    /// The session whose pictures a link leads to, if this server made it. Takes the same time whatever its MAC holds.
+    pub(crate) fn read_pictures_link<'a>(&self, link: &'a str) -> Option<&'a str> {
+        let (session_id, _) = link.rsplit_once('-')?;
+        let same = self.pictures_link(session_id).as_bytes().ct_eq(link.as_bytes());
+        bool::from(same).then_some(session_id)
     }
 
     /// A MAC for one purpose. Neither ids nor ports hold the colon that separates the parts.
@@ -160,6 +174,28 @@ mod tests {
             String::new(),
         ] {
             assert_eq!(secret.read_port_link(&forged), None, "{forged}");
+        }
+    }
+
+    #[test]
+    fn a_pictures_link_leads_to_its_session_alone() {
+        let (secret, other) = (Secret([7; SECRET_BYTES]), Secret([8; SECRET_BYTES]));
+        let id = new_id("s");
+        let link = secret.pictures_link(&id);
+        assert_eq!(secret.read_pictures_link(&link), Some(id.as_str()));
+        assert_eq!(other.read_pictures_link(&link), None);
+        let mac = link.rsplit_once('-').unwrap().1;
+        let port = secret.port_link(&id, 30100);
+        let port_mac = port.rsplit_once('-').unwrap().1;
+        for forged in [
+            format!("{}-{mac}", new_id("s")),
+            format!("{id}-{}", &mac[1..]),
+            format!("{id}-{port_mac}"),
+            id,
+            port,
+            String::new(),
+        ] {
+            assert_eq!(secret.read_pictures_link(&forged), None, "{forged}");
         }
     }
 

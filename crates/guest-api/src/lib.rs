@@ -13,6 +13,7 @@
 //! | `GET /v1/processes/{id}?position=N` | WebSocket: a process that `start_process` started, with what it wrote from that position on |
 //! | `GET /v1/files?path=P` | the bytes of a file, or of a `Range` of it; 400 with a reason |
 //! | `PUT /v1/files?path=P` | the body becomes the file; 204, or 400 with a reason |
+//! | `GET /v1/pictures/{id}` | the picture that `system_screenshot` took, a PNG; 404 with a reason when it is not kept any more |
 //! | `GET /v1/view` | WebSocket: the live view, in the frame format of `berth-screen`; [`VIEW_RIGHTS`], [`VIEW_NAME`] and [`VIEW_TICKET`] say whose |
 //! | `GET /v1/viewers` | who is looking: a JSON object, shown to the session's owner as it stands |
 //! | `GET /v1/view-files` | what a live view can download: [`ViewFiles`] |
@@ -50,6 +51,13 @@ pub const ACTIVITY: &str = "/v1/activity";
 pub const TOOLS: &str = "/v1/tools/";
 /// Header of a tool's answer that says `isError`: the edge counts it without reading the answer.
 pub const TOOL_FAILED: &str = "x-tool-failed";
+/// Header of a tool call with the URL below which its caller finds the session's pictures, with a slash at the end. The edge
+/// makes the head of every call anew, so no client can send it.
+pub const PICTURES_URL: &str = "x-pictures-url";
+/// Prefix of the picture routes; the picture's id follows.
+pub const PICTURES: &str = "/v1/pictures/";
+/// The largest picture there is.
+pub const PICTURE_BYTES_MAX: usize = 32 << 20;
 /// The streaming WebSocket.
 pub const STREAM: &str = "/v1/stream";
 /// The live view's WebSocket.

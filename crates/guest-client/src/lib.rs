@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_guest_api::{
-    ACTIVITY, Activity, HELLO, Hello, PORT_UPGRADE, PORTS, TOOL_FAILED, TOOLS, VIEW_FILES, VIEWERS,
-    VIEWERS_BYTES_MAX,
+    ACTIVITY, Activity, HELLO, Hello, PICTURE_BYTES_MAX, PICTURES, PICTURES_URL, PORT_UPGRADE, PORTS,
+    TOOL_FAILED, TOOLS, VIEW_FILES, VIEWERS, VIEWERS_BYTES_MAX,
 };
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
@@ -66,6 +66,9 @@ pub enum GuestError {
     /// The guest refuses what was asked of it, in its words.
     #[error("{0}")]
     Refused(String),
+    /// The guest has no such picture, or none any more; in its words.
+    #[error("{0}")]
+    NoPicture(String),
     /// The guest is older than what was asked of it.
     #[error(
         "this session was made by an older version of the server, which had no {0}; create a new session"
@@ -143,14 +146,19 @@ impl Guest {
         self.told(VIEW_FILES, OWN_ANSWER_BYTES_MAX, FILES_OF_VIEWS).await
     }
 
-    /// Runs a tool. `arguments` is a JSON object, passed on as it stands.
+    /// Runs a tool. `arguments` is a JSON object, passed on as it stands; `pictures_url` is where its caller finds the
+    /// session's pictures.
     pub async fn call_tool(
         &self,
         tool: &str,
         arguments: Bytes,
+        pictures_url: &str,
         timeout: Duration,
     ) -> Result<ToolAnswer, GuestError> {
-        let request = request(Method::POST, &format!("{TOOLS}{tool}"), arguments)?;
+        let mut request = request(Method::POST, &format!("{TOOLS}{tool}"), arguments)?;
+        if let Ok(url) = HeaderValue::from_str(pictures_url) {
+            request.headers_mut().insert(PICTURES_URL, url);
+        }
         let (head, body) = within(timeout, self.send(request, ANSWER_BYTES_MAX)).await?;
         let known = match head.status {
             StatusCode::OK => true,
@@ -166,6 +174,30 @@ impl Guest {
             .map_err(|_| GuestError::Unexpected("a tool call with something that is not JSON".into()))?;
         let failed = head.headers.contains_key(TOOL_FAILED);
         Ok(ToolAnswer { known, failed, body })
+    }
+
+    /// A picture that a tool took: its length, and its bytes as they come, which are no more than that.
+    pub async fn picture(&self, id: &str) -> Result<(u64, Incoming), GuestError> {
+        let request = request(Method::GET, &format!("{PICTURES}{id}"), Bytes::new())?;
+        let answer = async { self.client.request(request).await.map_err(unreachable) };
+        let response = within(OWN_ANSWER_TIMEOUT, answer).await?;
+        if response.status() != StatusCode::OK {
+            let Refusal { status, text } =
+                within(OWN_ANSWER_TIMEOUT, async { Ok(refusal(response).await) }).await?;
+            return Err(match status {
+                StatusCode::NOT_FOUND if text.is_empty() => GuestError::Outdated("pictures"),
+                StatusCode::NOT_FOUND => GuestError::NoPicture(text),
+                _ => GuestError::Unexpected(format!("{status} to a picture: {text}")),
+            });
+        }
+        let body = response.into_body();
+        match body.size_hint().exact() {
+            Some(length) if length <= PICTURE_BYTES_MAX as u64 => Ok((length, body)),
+            length => Err(GuestError::Unexpected(format!(
+                "with a picture of {} bytes",
+                length.map_or("unknown many".to_owned(), |length| length.to_string())
+            ))),
+        }
     }
 
     /// Asks the guest to take over a WebSocket. `headers` are the client's handshake headers.

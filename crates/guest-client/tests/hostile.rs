@@ -75,7 +75,9 @@ async fn endless(mut stream: UnixStream, start: &str, again: &[u8], pause: Durat
 }
 
 async fn call(guest: &Guest) -> GuestError {
-    let answer = guest.call_tool("shell", Bytes::from_static(b"{}"), LIMIT).await;
+    let answer = guest
+        .call_tool("shell", Bytes::from_static(b"{}"), "http://h/", LIMIT)
+        .await;
     answer.expect_err("such an answer must not be taken")
 }
 
@@ -257,12 +259,12 @@ async fn an_answer_that_nobody_asked_for_is_not_taken_for_the_next() {
         "{ok}HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue"
     )));
     let answer = guest
-        .call_tool("shell", Bytes::from_static(b"{}"), LIMIT)
+        .call_tool("shell", Bytes::from_static(b"{}"), "http://h/", LIMIT)
         .await
         .unwrap();
     assert_eq!((answer.known, &answer.body[..]), (true, &b"{}"[..]));
     let answer = guest
-        .call_tool("shell", Bytes::from_static(b"{}"), LIMIT)
+        .call_tool("shell", Bytes::from_static(b"{}"), "http://h/", LIMIT)
         .await
         .unwrap();
     assert_eq!(&answer.body[..], b"{}");
@@ -276,7 +278,7 @@ async fn a_large_answer_within_the_limit_is_taken() {
     text.push(b'"');
     let (guest, _closed, _folder) = guest(once(text));
     let answer = guest
-        .call_tool("shell", Bytes::from_static(b"{}"), LIMIT)
+        .call_tool("shell", Bytes::from_static(b"{}"), "http://h/", LIMIT)
         .await
         .unwrap();
     assert_eq!(answer.body.len(), length);

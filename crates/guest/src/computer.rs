@@ -55,6 +55,9 @@ pub enum ComputerError {
     /// The desktop's own part of focus mode failed.
     #[error("the desktop could not switch its focus mode: {0}")]
     Focus(String),
+    /// Nobody told where pictures are seen.
+    #[error("this call came without an address for pictures; `screenshot` answers with the picture itself")]
+    NoAddress,
     /// What was to stop an application did not.
     #[error("`{command}` stopped nothing: {why}")]
     NotStopped {

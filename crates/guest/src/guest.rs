@@ -15,6 +15,7 @@ use crate::desktop::Desktop;
 use crate::files::Files;
 use crate::job::Jobs;
 use crate::metrics::Meter;
+use crate::pictures::Pictures;
 use crate::process::Processes;
 use crate::settings::Settings;
 use crate::tools::Unfinished;
@@ -80,6 +81,10 @@ pub struct Guest {
     pub computer: Arc<Computer>,
     /// Live views of it.
     pub views: Arc<Views>,
+    /// Pictures of it that wait to be fetched.
+    pub pictures: Arc<Pictures>,
+    /// Where the caller of a tool finds them; in a tool call only.
+    pub pictures_url: Option<Arc<str>>,
     home: Arc<str>,
 }
 
@@ -153,6 +158,8 @@ impl Guest {
             )),
             computer: Arc::default(),
             views: Arc::default(),
+            pictures: Arc::default(),
+            pictures_url: None,
             home: home.into(),
             jobs,
         })

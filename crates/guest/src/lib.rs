@@ -26,6 +26,7 @@ pub mod listen;
 pub mod log;
 pub mod metrics;
 pub mod output;
+pub mod pictures;
 pub mod ports;
 pub mod process;
 pub mod serve;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::unix::net::UnixListener as BlockingListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -17,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::guest::{Guest, GuestError};
 use crate::settings::{Settings, SettingsError};
-use crate::{ports, process, stream, tools, transfer, view, view_files};
+use crate::{pictures, ports, process, stream, tools, transfer, view, view_files};
 
 /// Largest body of a tool call.
 const BODY_BYTES_MAX: usize = 64 << 20;
@@ -90,6 +91,7 @@ fn routes(guest: Guest) -> Router {
         .route(api::STREAM, get(open_stream))
         .route(api::VIEW, get(open_view))
         .route(api::VIEWERS, get(viewers))
+        .route(&format!("{}{{id}}", api::PICTURES), get(pictures::send))
         .route(&format!("{}{{port}}", api::PORTS), get(ports::open))
         .route(&format!("{}{{id}}", api::PROCESSES), get(open_process))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -112,7 +114,12 @@ async fn activity(State(guest): State<Guest>) -> Json<api::Activity> {
     Json(guest.clock.report())
 }
 
-async fn tool(State(guest): State<Guest>, Path(name): Path<String>, body: Bytes) -> Response {
+async fn tool(
+    State(mut guest): State<Guest>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let Some(tool) = tools::find(&name) else {
         let names: Vec<_> = tools::TABLE
             .iter()
@@ -124,6 +131,8 @@ async fn tool(State(guest): State<Guest>, Path(name): Path<String>, body: Bytes)
         );
         return (StatusCode::NOT_FOUND, Json(api::ToolResult::error(text))).into_response();
     };
+    let url = headers.get(api::PICTURES_URL).and_then(|url| url.to_str().ok());
+    guest.pictures_url = url.map(Arc::from);
     let result = (tool.call)(body, guest).await;
     let failed = result.is_error.then_some([(api::TOOL_FAILED, "1")]);
     (failed, Json(result)).into_response()

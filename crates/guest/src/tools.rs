@@ -121,7 +121,7 @@ pub struct Entry {
 }
 
 /// Every tool of this guest.
-pub static TABLE: [Entry; 46] = [
+pub static TABLE: [Entry; 47] = [
     entry::<shell::Shell>(),
     entry::<run_code::RunCode>(),
     entry::<read_file::ReadFile>(),
@@ -151,6 +151,7 @@ pub static TABLE: [Entry; 46] = [
     entry::<desktop::keyboard::ReleaseKeys>(),
     entry::<desktop::screen::GetScreenSize>(),
     entry::<desktop::screen::Screenshot>(),
+    entry::<desktop::screen::SystemScreenshot>(),
     entry::<desktop::windows::ListRootWindows>(),
     entry::<desktop::windows::GetActiveWindow>(),
     entry::<desktop::windows::ActivateWindow>(),

@@ -12,6 +12,7 @@ use tracing::{Instrument, info_span, warn};
 
 use crate::error::ApiError;
 use crate::metrics::Outcome;
+use crate::urls::Base;
 use crate::{App, audit};
 
 /// The longest that a tool call may take. Tools have their own, shorter limits; this one ends a call whose guest hangs.
@@ -25,12 +26,13 @@ const PULSES_MISSED_MAX: u32 = 3;
 /// How long a broken connection may wait for the reason: the sandbox's end arrives by another way.
 const REASON_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Runs a tool in a session, and counts it: the guest's answer, a JSON document.
+/// Runs a tool in a session, and counts it: the guest's answer, a JSON document. `base` is where its caller reaches the server.
 pub(crate) async fn call_tool(
     app: &App,
     session: &Arc<Session>,
     tool: &str,
     arguments: Bytes,
+    base: &Base,
 ) -> Result<Bytes, ApiError> {
     let started = Instant::now();
     let span = info_span!(
@@ -43,7 +45,9 @@ pub(crate) async fn call_tool(
         session.id = %session.id,
         berth.tool.outcome = Empty,
     );
-    let answer = run(app, session, tool, arguments).instrument(span.clone()).await;
+    let answer = run(app, session, tool, arguments, base)
+        .instrument(span.clone())
+        .await;
     let outcome = match &answer {
         Ok(answer) if answer.known && !answer.failed => Outcome::Ok,
         Ok(_) => Outcome::Error,
@@ -67,6 +71,7 @@ async fn run(
     session: &Arc<Session>,
     tool: &str,
     arguments: Bytes,
+    base: &Base,
 ) -> Result<ToolAnswer, ApiError> {
     audit::uses(session);
     if tool.is_empty()
@@ -85,8 +90,9 @@ async fn run(
     }
     audit::note(|note| note.tool = Some(tool.to_owned()));
     let _call = app.control.begin_call(session).await?;
+    let pictures = base.pictures(&app.control.pictures_link(session));
     tokio::select! {
-        answer = session.guest.call_tool(tool, arguments, CALL_TIMEOUT) => match answer {
+        answer = session.guest.call_tool(tool, arguments, &pictures, CALL_TIMEOUT) => match answer {
             Ok(answer) => Ok(answer),
             Err(error) => Err(explained(session, error).await),
         },

@@ -45,6 +45,15 @@ impl ApiError {
         )
     }
 
+    /// The same where a link was shown. Its clients are not those of the API, where an ended session is a 400.
+    pub(crate) fn of_link(self) -> Self {
+        let code = match self.code {
+            Code::SessionNotFound => Code::LinkEnded,
+            code => code,
+        };
+        Self { code, ..self }
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
@@ -70,7 +79,7 @@ impl From<ControlError> for ApiError {
                 ..
             } => Code::QuotaCreations,
             E::WrongToken { .. } => Code::InvalidApiKey,
-            E::UnknownLink => Code::LinkNotFound,
+            E::UnknownLink | E::UnknownPicture => Code::LinkNotFound,
             E::UnknownImage { .. } => Code::ImageNotFound,
             E::Invalid { .. } | E::TooManyTickets { .. } => Code::InvalidParameter,
             E::Full { .. } => Code::NoCapacity,
@@ -88,6 +97,7 @@ impl From<GuestError> for ApiError {
             GuestError::TimedOut(_) => Code::SessionTimeout,
             GuestError::NotListening { .. } => Code::PortUnavailable,
             GuestError::Refused(_) => Code::InvalidParameter,
+            GuestError::NoPicture(_) => Code::LinkNotFound,
             GuestError::Outdated(_) => Code::SessionOutdated,
             GuestError::Unreachable(_) | GuestError::Unexpected(_) => Code::Internal,
         };

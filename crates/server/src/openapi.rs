@@ -5,9 +5,9 @@
 //! a route, copy a neighbour's attribute, then:
 //!
 //! - `operation_id` is the route's own name, unique in the document;
-//! - `security` is one of `("apiKey" = [])`, `("sessionToken" = [])`, both of them, `("ticket" = [])`, `("portLink" = [])` and
-//!   `("mcpStream" = [])` (secrets in the path, for which OpenAPI has no word: they become `x-access`) and `()` for a route
-//!   that is open to all;
+//! - `security` is one of `("apiKey" = [])`, `("sessionToken" = [])`, both of them, `("ticket" = [])`, `("portLink" = [])`,
+//!   `("pictureLink" = [])` and `("mcpStream" = [])` (secrets in the path, for which OpenAPI has no word: they become
+//!   `x-access`) and `()` for a route that is open to all;
 //! - `responses` ends with one of the sets of refusals that are declared here.
 //!
 //! `e2e/security/test_access.py` reads the document and tries to get in everywhere.
@@ -84,6 +84,9 @@ refusals! {
     /// Of a port with a link in its path.
     OfLinkedPort = InvalidParameter MalformedBody LinkNotFound LinkEnded SessionElsewhere SessionOutdated
         PortUnavailable DatabaseBusy Internal;
+    /// Of a picture with a link in its path.
+    OfPicture = InvalidParameter LinkNotFound LinkEnded SessionElsewhere SessionOutdated SessionTimeout DatabaseBusy
+        Internal;
     /// Of a message of MCP.
     OfMcp = InvalidApiKey InvalidParameter MalformedBody BodyTooLarge McpSessionNotFound SessionElsewhere DatabaseBusy
         Internal;
@@ -112,7 +115,7 @@ pub(crate) fn shared() -> OpenApi {
                      programs and a `message` that says what is allowed. `x-access` says who may use a route: the \
                      holder of an API key (`apiKey`), of a session's token (`sessionToken`), of either \
                      (`apiKeyOrSessionToken`), of a secret in the path (`ticket` of a live view, `portLink` of a port, \
-                     `mcpStream` of an MCP client), or anybody (`open`).",
+                     `pictureLink` of a picture, `mcpStream` of an MCP client), or anybody (`open`).",
                 ))
                 .version(env!("CARGO_PKG_VERSION"))
                 .build(),
@@ -172,7 +175,7 @@ fn complete(document: &mut Value) {
         for (method, operation) in &mut operations {
             let access = access(operation);
             // A secret in a path is nothing that OpenAPI has a scheme for.
-            if matches!(access, Some("ticket" | "portLink" | "mcpStream")) {
+            if matches!(access, Some("ticket" | "portLink" | "pictureLink" | "mcpStream")) {
                 operation["security"] = json!([{}]);
             }
             operation["x-access"] = json!(access);
@@ -198,9 +201,16 @@ fn access(operation: &Value) -> Option<&'static str> {
     match ways[..] {
         [None, ..] => Some("open"),
         [Some("apiKey"), Some("sessionToken")] => Some("apiKeyOrSessionToken"),
-        [Some(name)] => ["apiKey", "sessionToken", "ticket", "portLink", "mcpStream"]
-            .into_iter()
-            .find(|known| *known == name),
+        [Some(name)] => [
+            "apiKey",
+            "sessionToken",
+            "ticket",
+            "portLink",
+            "pictureLink",
+            "mcpStream",
+        ]
+        .into_iter()
+        .find(|known| *known == name),
         _ => None,
     }
 }

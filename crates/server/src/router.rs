@@ -15,7 +15,7 @@ use crate::error::ApiError;
 use crate::openapi;
 use crate::request::surround;
 use crate::routes::{
-    file, health, labels, link, mcp, own, port, sessions, stream, tickets, tools, view, view_files,
+    file, health, labels, link, mcp, own, picture, port, sessions, stream, tickets, tools, view, view_files,
 };
 
 /// All routes. Where each is and who may use it stands at its handler; [`openapi`] says how.
@@ -49,6 +49,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(mcp::message_to_stream))
         .routes(routes!(stream::open_process))
         .routes(routes!(file::read, file::write))
+        .routes(routes!(picture::read))
         // Port links
         .routes(routes!(port::link))
         .routes(routes!(port::link_by_other_name))

@@ -42,6 +42,11 @@ impl Base {
         }
     }
 
+    /// Where a session's pictures are; the id of one follows.
+    pub(crate) fn pictures(&self, link: &str) -> String {
+        format!("{}/screenshot/{link}/", self.0)
+    }
+
     /// The live view's page.
     pub(crate) fn view(&self, ticket: &str, resource_id: &str) -> String {
         format!("{}/view/{ticket}/?resourceId={resource_id}", self.0)
@@ -263,6 +268,7 @@ mod tests {
         assert_eq!(base.stream("s-1"), "wss://h:1/p/ws/s-1");
         assert_eq!(base.view("t", "r"), "https://h:1/p/view/t/?resourceId=r");
         assert_eq!(Base("http://h".into()).stream("s"), "ws://h/ws/s");
+        assert_eq!(base.pictures("l"), "https://h:1/p/screenshot/l/");
         assert_eq!(base.mcp_stream("n"), "/p/v2/sse/n");
         assert_eq!(Base("http://h".into()).mcp_stream("n"), "/v2/sse/n");
     }

@@ -125,6 +125,12 @@ const WATCHED: &[Watched] = &[
     watched(Some(Method::PUT), "/view/{ticket}/files", "file.write", "ticket"),
     watched(Some(Method::GET), "/internet/getLink", "link.issue", "key"),
     watched(Some(Method::GET), "/mcp/getLink", "link.issue", "key"),
+    watched(
+        Some(Method::GET),
+        "/screenshot/{pictures}/{picture}",
+        "picture.read",
+        "link",
+    ),
     watched(None, "/port/{link}/", "port.open", "link"),
     watched(None, "/port/{link}/{*path}", "port.open", "link"),
 ];

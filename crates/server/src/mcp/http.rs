@@ -27,6 +27,7 @@ use super::tools::{Seat, Tools};
 use super::{CallId, Mcp, new_secret};
 use crate::body::BODY_BYTES_MAX;
 use crate::error::ApiError;
+use crate::urls::Base;
 use crate::{App, audit};
 
 /// In which a client says who it is, once it has been told.
@@ -49,6 +50,8 @@ const REFUSAL_BYTES_MAX: usize = 4096;
 pub(crate) struct Visit {
     /// The session that its message is for.
     pub(crate) seat: Seat,
+    /// Where the client reaches the server.
+    pub(crate) base: Base,
     /// What the client sent.
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -73,6 +76,7 @@ pub(crate) async fn answer(app: &App, visit: Visit) -> Result<Response, ApiError
     let tools = Tools {
         app: app.clone(),
         seat: visit.seat.clone(),
+        base: visit.base,
         part: audit::part(),
         cancelled: running.cancelled.clone(),
     };

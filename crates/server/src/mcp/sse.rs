@@ -24,18 +24,19 @@ use super::message::Message;
 use super::tools::{Seat, Tools};
 use super::{Mcp, new_secret};
 use crate::error::ApiError;
+use crate::urls::Base;
 use crate::{App, audit};
 
 /// Messages that wait in each direction.
 const QUEUE: usize = 16;
 
-/// Opens an event stream for a client; `url_of` makes the URL of a connection's messages.
-pub(crate) fn open(app: &App, seat: Seat, url_of: impl FnOnce(&str) -> String) -> Response {
+/// Opens an event stream for a client that reaches the server at `base`.
+pub(crate) fn open(app: &App, seat: Seat, base: Base) -> Response {
     let name = new_secret();
     let (messages_to, messages) = mpsc::channel(QUEUE);
     let (answers_to, answers) = mpsc::channel(QUEUE);
     app.mcp.streams().insert(name.clone(), messages_to);
-    let first = Event::default().event("endpoint").data(url_of(&name));
+    let first = Event::default().event("endpoint").data(base.mcp_stream(&name));
     let ended = CancellationToken::new();
     let open = Open {
         mcp: Arc::clone(&app.mcp),
@@ -45,6 +46,7 @@ pub(crate) fn open(app: &App, seat: Seat, url_of: impl FnOnce(&str) -> String) -
     let tools = Tools {
         app: app.clone(),
         seat,
+        base,
         part: audit::part(),
         cancelled: ended.clone(),
     };

@@ -19,6 +19,7 @@ use super::content;
 use super::refusal::{in_answer, logged};
 use super::tenancy::{Tenancy, Wanted};
 use crate::audit::Part;
+use crate::urls::Base;
 use crate::{App, audit, edge};
 
 /// For the model that reads it.
@@ -54,6 +55,8 @@ impl Seat {
 pub(super) struct Tools {
     pub(super) app: App,
     pub(super) seat: Seat,
+    /// Where the client reaches the server.
+    pub(super) base: Base,
     /// The request that brought the client here, for the audit log.
     pub(super) part: Option<Part>,
     /// Ends the call that this is for.
@@ -118,7 +121,7 @@ impl ServerHandler for Tools {
             .map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
         let call = async {
             tokio::select! {
-                answer = edge::call_tool(&self.app, session, &request.name, Bytes::from(arguments)) => answer.map(Some),
+                answer = edge::call_tool(&self.app, session, &request.name, Bytes::from(arguments), &self.base) => answer.map(Some),
                 () = context.ct.cancelled() => Ok(None),
                 () = self.cancelled.cancelled() => Ok(None),
             }

@@ -17,6 +17,7 @@ use crate::edge;
 use crate::error::ApiError;
 use crate::openapi::OfLink;
 use crate::request::RequestId;
+use crate::urls::Base;
 use crate::{App, audit};
 
 /// Runs a tool, with the session's token.
@@ -35,13 +36,14 @@ pub(crate) async fn call(
     Path(session_id): Path<String>,
     headers: HeaderMap,
     id: RequestId,
+    base: Base,
     Body(body): Body,
 ) -> Result<Response, ApiError> {
     audit::names(&session_id);
     let token = token(&headers)?;
     let call: LinkCall<'_> = read_object(&body)?;
     let request_id = call.request_id.clone().unwrap_or_else(|| id.into());
-    let answer = match run(&app, &session_id, token, call).await {
+    let answer = match run(&app, &session_id, token, call, &base).await {
         Ok(answer) => answer,
         Err(error) if error.code == Code::SessionNotFound && error.cause.is_none() => {
             audit::note(|note| note.refusal = Some(error.code));
@@ -64,11 +66,18 @@ pub(crate) async fn call(
     Ok(([(CONTENT_TYPE, "application/json")], envelope).into_response())
 }
 
-async fn run(app: &App, session_id: &str, token: &str, call: LinkCall<'_>) -> Result<Bytes, ApiError> {
+async fn run(
+    app: &App,
+    session_id: &str,
+    token: &str,
+    call: LinkCall<'_>,
+    base: &Base,
+) -> Result<Bytes, ApiError> {
     let session = app.control.session_by_token(session_id, token).await?;
     let tool = call
         .tool
         .ok_or_else(|| ApiError::missing("tool", "the name of a tool"))?;
     let arguments = call.args.map_or("{}", RawValue::get);
-    edge::call_tool(app, &session, &tool, Bytes::copy_from_slice(arguments.as_bytes())).await
+    let arguments = Bytes::copy_from_slice(arguments.as_bytes());
+    edge::call_tool(app, &session, &tool, arguments, base).await
 }

@@ -1,7 +1,7 @@
 //! The Model Context Protocol: a session's own endpoint, and the server's, which make a session for a client.
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use berth_agb_api::Code;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -45,11 +45,18 @@ pub(crate) async fn message_by_link(
     State(app): State<App>,
     Path(session_id): Path<String>,
     headers: HeaderMap,
+    base: Base,
     Body(body): Body,
 ) -> Result<Response, ApiError> {
     let session = holder(&app, &headers, &session_id).await.map_err(as_not_found)?;
     let seat = Seat::Taken(session);
-    mcp::answer(&app, Visit { seat, headers, body }).await
+    let visit = Visit {
+        seat,
+        base,
+        headers,
+        body,
+    };
+    mcp::answer(&app, visit).await
 }
 
 /// A client of a session says goodbye. The session is not its own, so it stays.
@@ -81,6 +88,7 @@ pub(crate) async fn leave_by_link(
 pub(crate) async fn message(
     State(app): State<App>,
     headers: HeaderMap,
+    base: Base,
     Query(query): Query<ClientQuery>,
     Body(body): Body,
 ) -> Result<Response, ApiError> {
@@ -96,7 +104,13 @@ pub(crate) async fn message(
             idle_timeout_s: query.timeout,
         }),
     };
-    mcp::answer(&app, Visit { seat, headers, body }).await
+    let visit = Visit {
+        seat,
+        base,
+        headers,
+        body,
+    };
+    mcp::answer(&app, visit).await
 }
 
 /// A client says goodbye: the session that was made for it is released.
@@ -141,7 +155,7 @@ pub(crate) async fn open(
         image: query.image_id,
         idle_timeout_s: query.timeout,
     });
-    Ok(mcp::open(&app, seat, |name| base.mcp_stream(name)).into_response())
+    Ok(mcp::open(&app, seat, base))
 }
 
 /// A message of a client with an event stream, where its answer comes.

@@ -6,6 +6,7 @@ pub(crate) mod labels;
 pub(crate) mod link;
 pub(crate) mod mcp;
 pub(crate) mod own;
+pub(crate) mod picture;
 pub(crate) mod port;
 pub(crate) mod sessions;
 pub(crate) mod stream;

@@ -127,17 +127,8 @@ async fn pass(
     seen: Seen,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (session, port) = app.control.session_by_port_link(link).await.map_err(|error| {
-        let error = ApiError::from(error);
-        match error.code {
-            // Clients of a link are not those of the API, where this is a 400.
-            Code::SessionNotFound => ApiError {
-                code: Code::LinkEnded,
-                ..error
-            },
-            _ => error,
-        }
-    })?;
+    let linked = app.control.session_by_port_link(link).await;
+    let (session, port) = linked.map_err(|error| ApiError::from(error).of_link())?;
     audit::uses(&session);
     let path = asked(request.uri().path_and_query(), link);
     proxy::pass(&app, &session, port, &seen, &path, request).await

@@ -18,6 +18,7 @@ use crate::edge;
 use crate::error::ApiError;
 use crate::openapi::{OfCall, OfImage};
 use crate::request::RequestId;
+use crate::urls::Base;
 
 /// Runs a tool in a session.
 ///
@@ -32,6 +33,7 @@ pub(crate) async fn call(
     State(app): State<App>,
     caller: Caller,
     id: RequestId,
+    base: Base,
     Json(body): Json<CallTool>,
 ) -> Result<Response, ApiError> {
     let session_ref = SessionRef {
@@ -45,7 +47,7 @@ pub(crate) async fn call(
         .name
         .ok_or_else(|| ApiError::missing("name", "the name of a tool"))?;
     let arguments = arguments(body.args.unwrap_or_else(|| "{}".to_owned()))?;
-    let answer = edge::call_tool(&app, &session, &tool, arguments).await?;
+    let answer = edge::call_tool(&app, &session, &tool, arguments, &base).await?;
     let envelope = [
         format!(
             r#"{{"requestId":"{}","success":true,"code":"ok","message":null,"httpStatusCode":200,"data":"#,

@@ -1,4 +1,4 @@
-//! `get_screen_size` and `screenshot`.
+//! `get_screen_size`, `screenshot` and `system_screenshot`.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -66,13 +66,49 @@ impl Tool for Screenshot {
                 });
             }
         };
-        let snapshot = guest.computer.look(&guest, |looker| looker.snapshot()).await?;
-        let (width, height) = (snapshot.width, snapshot.height);
-        let encoded = tokio::task::spawn_blocking(move || encode(&snapshot)).await;
-        let data = STANDARD.encode(encoded.map_err(|_| ComputerError::Lost)??);
+        let Picture { width, height, bytes } = take(&guest, encode).await?;
+        let data = STANDARD.encode(bytes);
         let text = json!({ "type": "screenshot", "mime_type": mime, "data": data, "width": width, "height": height });
         Ok(ToolResult::text(text.to_string()))
     }
+}
+
+pub(in super::super) struct SystemScreenshot;
+
+impl Tool for SystemScreenshot {
+    const SPEC: Spec = Spec {
+        name: "system_screenshot",
+        server: SERVER,
+        description: "Takes a picture of the screen with the pointer, and returns a URL that answers with it as PNG for \
+                      10 minutes, to whoever has it. The last 8 pictures are kept.",
+    };
+    type Args = NoArgs;
+
+    async fn run(_: NoArgs, guest: Guest) -> Result<ToolResult, ToolError> {
+        let url = guest.pictures_url.clone().ok_or(ComputerError::NoAddress)?;
+        let picture = take(&guest, png).await?;
+        let id = guest.pictures.keep(picture.bytes.into());
+        let id = id.ok_or_else(|| ComputerError::Picture("it is too large".into()))?;
+        Ok(ToolResult::text(format!("{url}{id}")))
+    }
+}
+
+/// A picture of the screen, encoded.
+struct Picture {
+    width: u32,
+    height: u32,
+    bytes: Vec<u8>,
+}
+
+async fn take(guest: &Guest, encode: Encode) -> Result<Picture, ComputerError> {
+    let snapshot = guest.computer.look(guest, |looker| looker.snapshot()).await?;
+    let (width, height) = (snapshot.width, snapshot.height);
+    let encoded = tokio::task::spawn_blocking(move || encode(&snapshot)).await;
+    Ok(Picture {
+        width,
+        height,
+        bytes: encoded.map_err(|_| ComputerError::Lost)??,
+    })
 }
 
 fn png(snapshot: &Snapshot) -> Result<Vec<u8>, ComputerError> {
