@@ -174,7 +174,7 @@ def test_keys_are_told_by_the_command_and_no_secret_is_in_the_file(own, audit):
     url = session.info().data["resource_url"]
     session.command.execute("echo argument-canary")
     ticket = url.split("/view/")[1].split("/")[0]
-    secrets = [own.key, own.key.split("_")[2], key.split("_")[2], session.token, ticket, "canary"]
+    secrets = [own.key, own.key.split("_", 2)[2], key.split("_", 2)[2], session.token, ticket, "canary"]
     assert own.agb().delete(session).success
     for secret in secrets:
         assert secret not in audit.text()
