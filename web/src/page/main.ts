@@ -3,19 +3,31 @@
 import { Connection } from '../view/connection.ts'
 import { cssCursor } from '../view/cursor.ts'
 import { attachInput } from '../view/input.ts'
+import { may, obstacle, type Room } from '../view/room.ts'
 import type { View } from '../view/state.ts'
 import { CanvasSurface } from '../view/surface.ts'
+import { type Input, Verb } from '../view/wire.ts'
+import { ClipboardButton } from './clipboard.ts'
+import { Details } from './details.ts'
 import { endpointOf } from './endpoint.ts'
+import { Files } from './files.ts'
+import { Hint } from './hint.ts'
 import { Overlay } from './overlay.ts'
+import { People } from './people.ts'
+import { Pointers } from './pointers.ts'
 import { exposeProbe } from './probe.ts'
+import { ScreenMenu } from './screen-menu.ts'
+import { SoundButton } from './sound.ts'
 import { Stage } from './stage.ts'
 import { Toolbar } from './toolbar.ts'
-
-/** The figure in the toolbar is read by a person: more often would only flicker. */
-const LATENCY_SHOWN_EVERY_MS = 1000
+import { obstacleWords } from './words.ts'
 
 const stage = new Stage()
+const hint = new Hint()
 let sessionId: string | null = null
+let room: Room | null = null
+/** Why the last hint was given: it is given once. */
+let hinted = ''
 
 const connection: Connection = new Connection(
   new CanvasSurface(stage.canvas),
@@ -42,8 +54,33 @@ const connection: Connection = new Connection(
     onCursor: (cursor) => {
       stage.canvas.style.cursor = cssCursor(cursor)
     },
+    onClipboard: (content) => clipboard.receive(content),
+    onRoom: (next) => enter(next),
+    onPeer: (peer) => pointers.take(peer),
+    onSound: (seq, packet) => sound.take(seq, packet),
+    onGone: () => {
+      enter(null)
+      clipboard.forget()
+    },
   },
 )
+
+const clipboard = new ClipboardButton(
+  {
+    allowed: () => may(room, 'clipboard-out'),
+    fetch: () => connection.request({ kind: 'fetch-clipboard' }),
+  },
+  stage.keys,
+  hint,
+)
+const control = (verb: Verb, viewer = 0) => connection.request({ kind: 'control', verb, viewer })
+const people = new People(control)
+const pointers = new Pointers(stage)
+const sound = new SoundButton((on) => connection.request({ kind: 'sound', on }))
+const screenMenu = new ScreenMenu(stage, new Details(connection, () => stage.size), (size) =>
+  connection.request({ kind: 'resize', ...size }),
+)
+const files: Files = new Files(() => toolbar.open(files.button))
 
 const input = attachInput(
   {
@@ -55,8 +92,19 @@ const input = attachInput(
       if (asked) toolbar.enter()
       return asked
     },
+    allowed: () => obstacle(room) === null,
+    refused: () => tellObstacle(),
+    clipboard: {
+      enabled: () => may(room, 'clipboard-in'),
+      judge: (text) => {
+        const verdict = clipboard.clipboard.judge(text)
+        if (verdict === 'refuse')
+          hint.say('This text is too long for the clipboard: at most 1 MiB can be pasted')
+        return verdict
+      },
+    },
   },
-  (message) => connection.send(message),
+  (message) => send(message),
 )
 
 const overlay = new Overlay(() => {
@@ -64,16 +112,11 @@ const overlay = new Overlay(() => {
   if (connection.view.state === 'paused') location.reload()
   else connection.wake()
 })
-const toolbar = new Toolbar(
-  {
-    mode: () => stage.mode,
-    setMode: (mode) => {
-      stage.mode = mode
-    },
-    leave: input.focus,
-  },
-  stage.keys,
-)
+const toolbar = new Toolbar(input.focus, stage.keys)
+toolbar.menus.add(people.button, people.panel)
+toolbar.menus.add(files.button, files.panel, () => void files.refresh())
+toolbar.menus.add(screenMenu.button, screenMenu.panel)
+enter(null)
 
 window.addEventListener('online', () => connection.wake())
 document.addEventListener('visibilitychange', () => {
@@ -83,10 +126,45 @@ document.addEventListener('visibilitychange', () => {
 window.addEventListener('focus', () => {
   if (document.activeElement === document.body) input.focus()
 })
-setInterval(() => toolbar.showLatency(connection.figures.latencyMs), LATENCY_SHOWN_EVERY_MS)
 
 exposeProbe(connection, () => stage.size)
 connection.start()
+
+function send(message: Input): void {
+  connection.send(message)
+  if (message.kind === 'clipboard') {
+    clipboard.clipboard.sent(message.text)
+    clipboard.refresh()
+  }
+}
+
+/** The session says who looks and controls, or there is no session to say it. */
+function enter(next: Room | null): void {
+  const before = { room, blocked: obstacle(room) !== null }
+  room = next
+  const blocked = obstacle(room) !== null
+  // What is down now is another one's to let go: the server does it when control changes hands.
+  if (blocked !== before.blocked) input.forget()
+  document.body.toggleAttribute('data-blocked', blocked)
+  people.show(room)
+  pointers.setRoom(room)
+  screenMenu.setRoom(room)
+  sound.offer(room?.sound === true)
+  files.allow(may(room, 'files'))
+  clipboard.refresh()
+  const changed = before.room && room && before.room.holder !== room.holder && room.viewers.length > 1
+  if (changed) toolbar.notice()
+  if (!blocked) hint.hide()
+}
+
+function tellObstacle(): void {
+  const why = obstacle(room)
+  if (!why || connection.view.state !== 'live') return
+  const words = obstacleWords(room, why)
+  if (hinted === words) return
+  hinted = words
+  hint.say(words, why.kind === 'held' ? { label: 'Ask for it', act: () => control(Verb.ask) } : undefined)
+}
 
 function titleFor(view: View): string {
   const name = sessionId ?? 'Live view'

@@ -6,12 +6,19 @@ import { element } from './elements.ts'
 export class Stage {
   readonly canvas = element('screen', HTMLCanvasElement)
   readonly keys = element('keys', HTMLTextAreaElement)
+  /** Lies exactly over the picture; what is in it is placed in parts of its size. */
+  readonly pointers = element('pointers', HTMLElement)
+  /** The window has another size or density. */
+  onWindow: () => void = () => {}
   readonly #element = element('stage', HTMLElement)
   #screen: Size = { width: 1, height: 1 }
   #mode: FitMode = 'fit'
 
   constructor() {
-    new ResizeObserver(() => this.#lay()).observe(this.#element)
+    new ResizeObserver(() => {
+      this.#lay()
+      this.onWindow()
+    }).observe(this.#element)
     this.#watchDensity()
     // An input method shows its list where the text area is: there, where the viewer has clicked last.
     this.canvas.addEventListener('pointerdown', (event) => {
@@ -25,11 +32,14 @@ export class Stage {
     return this.#screen
   }
 
-  get mode(): FitMode {
-    return this.#mode
+  /** The room for the picture. */
+  get window(): Size {
+    // Not `clientWidth`, which is rounded: on displays with a fractional density that costs the last pixel.
+    return this.#element.getBoundingClientRect()
   }
 
   set mode(mode: FitMode) {
+    if (this.#mode === mode) return
     this.#mode = mode
     this.#lay()
   }
@@ -45,17 +55,15 @@ export class Stage {
   }
 
   #lay(): void {
-    // Not `clientWidth`, which is rounded: on displays with a fractional density that costs the last pixel.
-    const window = this.#element.getBoundingClientRect()
-    const place = layout(this.#screen, window, devicePixelRatio, this.#mode)
+    const place = layout(this.#screen, this.window, devicePixelRatio, this.#mode)
     this.#element.dataset.mode = this.#mode
     this.canvas.toggleAttribute('data-pixelated', place.pixelated)
-    Object.assign(this.canvas.style, {
-      left: `${place.left}px`,
-      top: `${place.top}px`,
-      width: `${place.width}px`,
-      height: `${place.height}px`,
-    })
+    for (const { style } of [this.canvas, this.pointers]) {
+      style.left = `${place.left}px`
+      style.top = `${place.top}px`
+      style.width = `${place.width}px`
+      style.height = `${place.height}px`
+    }
   }
 
   /** The window may move to a display of another density without changing its size. */
@@ -64,6 +72,7 @@ export class Stage {
       'change',
       () => {
         this.#lay()
+        this.onWindow()
         this.#watchDensity()
       },
       { once: true },

@@ -1,13 +1,13 @@
 /**
- * The pill at the upper edge: which session this is, how quick it is, how it is shown.
+ * The pill at the upper edge: which session this is, and the buttons and panels of everything else.
  *
  * It never covers the screen for long: it comes when the pointer rests at the edge or the focus is in it, and goes when
  * they go.
  */
 
-import type { FitMode } from '../view/geometry.ts'
 import type { Status } from '../view/status.ts'
-import { element } from './elements.ts'
+import { element, label } from './elements.ts'
+import { Menus } from './menus.ts'
 
 /** Long enough to be read once, when the first picture is there. */
 const INTRODUCTION_MS = 3500
@@ -24,39 +24,43 @@ const EDGE_PX = 5
 /** From here on the page says how long its link still works. */
 const EXPIRY_NOTICE_MS = 5 * 60_000
 
-export interface ToolbarActions {
-  mode(): FitMode
-  setMode(mode: FitMode): void
-  /** The focus goes back to the screen. */
-  leave(): void
-}
+/** How often is looked whether the link's end is near. */
+const EXPIRY_EVERY_MS = 10_000
 
 export class Toolbar {
   readonly #toolbar = element('toolbar', HTMLElement)
+  readonly menus = new Menus(this.#toolbar, () =>
+    this.#toolbar.toggleAttribute('data-open', this.menus.isOpen),
+  )
   readonly #session = element('toolbar-session', HTMLElement)
-  readonly #latency = element('toolbar-latency', HTMLElement)
   readonly #note = element('toolbar-note', HTMLElement)
-  readonly #fit = element('toolbar-fit', HTMLButtonElement)
   readonly #fullscreen = element('toolbar-fullscreen', HTMLButtonElement)
   readonly #keyboard = element('toolbar-keyboard', HTMLButtonElement)
-  readonly #actions: ToolbarActions
+  readonly #leave: () => void
   readonly #keys: HTMLTextAreaElement
   #timer: ReturnType<typeof setTimeout> | null = null
   #introduced = false
   #expiresAtMs: number | null = null
 
-  constructor(actions: ToolbarActions, keys: HTMLTextAreaElement) {
-    this.#actions = actions
+  /** `leave` brings the focus back to the screen. */
+  constructor(leave: () => void, keys: HTMLTextAreaElement) {
+    this.#leave = leave
     this.#keys = keys
     this.#attachButtons()
     this.#attachReveal()
     this.#refresh()
+    setInterval(() => this.#tellExpiry(), EXPIRY_EVERY_MS)
   }
 
   /** The first picture is there. */
   introduce(): void {
     if (this.#introduced) return
     this.#introduced = true
+    this.notice()
+  }
+
+  /** Something in it is new: it shows itself for a moment. */
+  notice(): void {
     this.#show()
     this.#later(() => this.#hide(), INTRODUCTION_MS)
   }
@@ -67,12 +71,6 @@ export class Toolbar {
     this.#tellExpiry()
   }
 
-  showLatency(ms: number | null): void {
-    const text = ms === null ? '' : `${Math.round(ms)} ms`
-    if (this.#latency.textContent !== text) this.#latency.textContent = text
-    this.#tellExpiry()
-  }
-
   get hasFocus(): boolean {
     return this.#toolbar.contains(document.activeElement)
   }
@@ -80,22 +78,31 @@ export class Toolbar {
   /** Puts the focus into the toolbar. */
   enter(): void {
     this.#show()
-    this.#fit.focus()
+    this.#buttons[0]?.focus()
+  }
+
+  /** Opens the panel of this button. */
+  open(button: HTMLButtonElement): void {
+    this.#show()
+    if (button.getAttribute('aria-expanded') !== 'true') button.click()
+  }
+
+  get #buttons(): HTMLButtonElement[] {
+    return [...this.#toolbar.querySelectorAll<HTMLButtonElement>('.tool:not([hidden], [disabled])')]
   }
 
   #attachButtons(): void {
     // Clicks leave the focus where it is, on the screen; only the tab key and `enter` bring it here.
     this.#toolbar.addEventListener('mousedown', (event) => {
-      if (event.target instanceof Element && event.target.closest('button')) event.preventDefault()
+      if (event.target instanceof Element && event.target.closest('button, .panel')) event.preventDefault()
     })
     this.#toolbar.addEventListener('keydown', (event) => {
-      if (event.key !== 'Escape') return
+      if (event.key === 'Escape') {
+        if (!this.menus.close()) this.#leave()
+      } else if (event.key === 'ArrowLeft') this.#step(-1)
+      else if (event.key === 'ArrowRight') this.#step(1)
+      else return
       event.preventDefault()
-      this.#actions.leave()
-    })
-    this.#fit.addEventListener('click', () => {
-      this.#actions.setMode(this.#actions.mode() === 'fit' ? 'actual' : 'fit')
-      this.#refresh()
     })
     this.#fullscreen.hidden = !document.fullscreenEnabled
     this.#fullscreen.addEventListener('click', () => void toggleFullscreen())
@@ -108,8 +115,15 @@ export class Toolbar {
     this.#keyboard.addEventListener('click', () => {
       this.#keys.inputMode = this.#keys.inputMode === 'none' ? 'text' : 'none'
       this.#keys.blur()
-      this.#actions.leave()
+      this.#leave()
     })
+  }
+
+  /** To the next button in a direction, round the ends. */
+  #step(by: number): void {
+    const buttons = this.#buttons
+    const at = buttons.indexOf(document.activeElement as HTMLButtonElement)
+    buttons[(at + by + buttons.length) % buttons.length]?.focus()
   }
 
   #attachReveal(): void {
@@ -134,8 +148,6 @@ export class Toolbar {
   }
 
   #refresh(): void {
-    const fits = this.#actions.mode() === 'fit'
-    label(this.#fit, fits ? 'Show actual size' : 'Fit to window', fits ? '#icon-actual' : '#icon-fit')
     const full = document.fullscreenElement !== null
     label(
       this.#fullscreen,
@@ -156,6 +168,7 @@ export class Toolbar {
   }
 
   #hide(): void {
+    if (this.menus.isOpen) return
     this.#toolbar.toggleAttribute('data-shown', false)
   }
 
@@ -163,12 +176,6 @@ export class Toolbar {
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = setTimeout(act, ms)
   }
-}
-
-function label(button: HTMLButtonElement, text: string, icon: string): void {
-  button.title = text
-  button.setAttribute('aria-label', text)
-  button.querySelector('use')?.setAttribute('href', icon)
 }
 
 /** The keyboard lock of Chromium: in full screen, keys like Escape and Alt+Tab go to the session. */

@@ -1,5 +1,6 @@
 /** What the page says in each state. Text only: how it looks is the style sheet's concern. */
 
+import { holds, nameOf, type Obstacle, type Room } from '../view/room.ts'
 import type { EndReason, View } from '../view/state.ts'
 
 /** What the overlay shows. `remedy` is how to see a picture again, once this page cannot. */
@@ -83,6 +84,18 @@ function remedyFor(reason: EndReason, sessionId: string | null) {
       'print(session.info().data["resource_url"])',
     ].join('\n'),
   }
+}
+
+/** Who controls, for this viewer to read. */
+export function controlWords(room: Room): string {
+  if (holds(room)) return 'You have control'
+  if (room.holder !== null) return `${nameOf(room, room.holder)} has control`
+  return room.rights.has('control') ? 'Nobody has control. Act, and you have it' : 'You are watching'
+}
+
+/** Why a click or a key did nothing. */
+export function obstacleWords(room: Room | null, obstacle: Obstacle): string {
+  return obstacle.kind === 'watching' ? 'You are watching' : `${nameOf(room, obstacle.by)} has control`
 }
 
 /** The server's and the connection's reasons are written as parts of a sentence. */

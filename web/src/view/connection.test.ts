@@ -70,6 +70,7 @@ function setUp() {
     {
       onView: (view) => views.push(view),
       ...{ onStatus: () => {}, onPicture: () => {}, onPainted: () => {}, onCursor: () => {} },
+      ...{ onClipboard: () => {}, onRoom: () => {}, onPeer: () => {}, onSound: () => {}, onGone: () => {} },
     },
   )
   const last = () => {

@@ -8,9 +8,9 @@
 
 import { after, INITIAL, type View, type ViewEvent } from './state.ts'
 import { parseStatus, type Status } from './status.ts'
-import { Stream } from './stream.ts'
+import { Stream, type StreamEvents } from './stream.ts'
 import type { Surface } from './surface.ts'
-import type { CursorShape, Input } from './wire.ts'
+import type { Input, Request } from './wire.ts'
 
 /** The waits between attempts: short first, as most losses are a server's restart or a change of network. */
 export const BACKOFF = { firstMs: 250, factor: 1.6, maxMs: 5000, jitter: 0.25 } as const
@@ -43,12 +43,11 @@ export interface Endpoint {
   viewport(): { width: number; height: number }
 }
 
-export interface ConnectionEvents {
+export interface ConnectionEvents extends Omit<StreamEvents, 'onMalformed'> {
   onView(view: View): void
   onStatus(status: Status): void
-  onPicture(width: number, height: number): void
-  onPainted(): void
-  onCursor(cursor: CursorShape): void
+  /** A connection is gone, and with it all that was said on it. */
+  onGone(): void
 }
 
 /** How long to wait before attempt `attempt`, which counts from 1, with `random` in 0..1. */
@@ -96,9 +95,11 @@ export class Connection {
   }
 
   /** The present connection's figures; zeros while there is none. */
-  get figures(): { inputSeq: number; inputSeqAcknowledged: number; latencyMs: number | null } {
+  get figures() {
     const stream = this.#attempt?.stream
     return {
+      bytesReceived: stream?.bytesReceived ?? 0,
+      encoding: stream?.encoding ?? null,
       inputSeq: stream?.inputSeq ?? 0,
       inputSeqAcknowledged: stream?.latency.acknowledged ?? 0,
       latencyMs: stream?.latency.ms ?? null,
@@ -119,6 +120,11 @@ export class Connection {
     this.#expectAnswer()
   }
 
+  /** Asks for something beside input; nothing happens without a server that takes it. */
+  request(request: Request): void {
+    this.#attempt?.stream.request(request)
+  }
+
   /** Something suggests that the network is back, or that somebody looks again. */
   wake(): void {
     if (this.#retry !== null) this.#connect()
@@ -134,6 +140,7 @@ export class Connection {
     const socket = this.#endpoint.open()
     socket.binaryType = 'arraybuffer'
     const stream = new Stream(this.#surface, outletOf(socket), {
+      ...this.#events,
       onPicture: (width, height) => {
         clearTimeout(attempt.deadline)
         this.#events.onPicture(width, height)
@@ -144,7 +151,6 @@ export class Connection {
         this.#answered()
         this.#events.onPainted()
       },
-      onCursor: (cursor) => this.#events.onCursor(cursor),
       onMalformed: (error) => {
         this.#lose(
           attempt,
@@ -173,6 +179,7 @@ export class Connection {
     this.#answered()
     attempt.stream.close()
     attempt.socket.close(code)
+    this.#events.onGone()
     this.#change({ kind: 'lost', reason, nowMs: performance.now() })
     if (this.#view.state === 'ended' || this.#view.state === 'paused') return
     // The wait begins now, not after the server's answer: both usually run at the same time.
@@ -250,6 +257,7 @@ export class Connection {
     clearTimeout(attempt.deadline)
     attempt.stream.close()
     attempt.socket.close()
+    this.#events.onGone()
   }
 }
 

@@ -3,10 +3,11 @@
  * here, motion in `video.ts`, chosen by the kind of the message.
  */
 
+import { MalformedError } from './bytes.ts'
 import { Inflater } from './inflate.ts'
 import { opsBytesMax, Painter } from './painter.ts'
 import type { Surface } from './surface.ts'
-import { MalformedError, type ServerMessage } from './wire.ts'
+import type { ServerMessage } from './wire.ts'
 
 /** The messages that carry a picture update. */
 export type UpdateMessage = Extract<ServerMessage, { update: unknown }>

@@ -1,7 +1,7 @@
 import { constants, createDeflateRaw, deflateRawSync } from 'node:zlib'
 import { afterEach, expect, test, vi } from 'vitest'
+import { MalformedError } from './bytes.ts'
 import { canInflate, Inflater, STARVED_MS } from './inflate.ts'
-import { MalformedError } from './wire.ts'
 
 /** The server's end: one stream, flushed after each piece. */
 class Deflater {

@@ -6,7 +6,7 @@
  * in an error, never in waiting forever.
  */
 
-import { MalformedError } from './wire.ts'
+import { MalformedError } from './bytes.ts'
 
 /** Whether this browser inflates raw deflate streams. Early implementations know other formats only. */
 export function canInflate(): boolean {

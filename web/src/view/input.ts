@@ -1,5 +1,5 @@
 /**
- * Joins the browser's events to the keyboard and the pointer.
+ * Joins the browser's events to the keyboard, the clipboard, the pointer and the fingers.
  *
  * In: the element that shows the screen, and a text area that has the focus while the screen does (only an editable
  * element gets dead keys and input methods). Out: inputs. Keys are taken only from the text area, so a toolbar beside it keeps
@@ -7,7 +7,10 @@
  */
 
 import { Keyboard, type KeyInput, type Platform } from './keyboard.ts'
+import { Paste, type PasteTarget } from './paste.ts'
 import { Pointer } from './pointer.ts'
+import { Touch } from './touch.ts'
+import { Typing } from './typing.ts'
 import type { Input } from './wire.ts'
 
 export interface InputTarget {
@@ -19,6 +22,10 @@ export interface InputTarget {
   locate(clientX: number, clientY: number): { x: number; y: number }
   /** Whether the page itself takes this key-down, before anything else looks at it. */
   shortcut(event: KeyboardEvent): boolean
+  /** Whether the session takes what this viewer does. Otherwise nothing is sent, and `refused` is told of clicks and keys. */
+  allowed(): boolean
+  refused(): void
+  readonly clipboard: Omit<PasteTarget, 'send'>
 }
 
 /** What the owner may ask of the running input. */
@@ -29,22 +36,35 @@ export interface AttachedInput {
   focus(): void
 }
 
+/** Keys that only accompany others: no sign that somebody wants something. */
+const SILENT_KEYS = new Set(['Shift', 'Control', 'Alt', 'AltGraph', 'Meta', 'CapsLock', 'NumLock'])
+
 export function attachInput(target: InputTarget, send: (input: Input) => void): AttachedInput {
-  const { screen, keys } = target
+  const { keys } = target
   const pointer = new Pointer(send, target.locate, {
     request: (callback) => requestAnimationFrame(callback),
     cancel: (handle) => cancelAnimationFrame(handle),
   })
-  const keyboard = new Keyboard(send, platformOf(navigator))
+  const touch = new Touch(pointer)
+  const platform = platformOf(navigator)
+  const clipboard = { ...target.clipboard, send: (text: string) => send({ kind: 'clipboard', text }) }
+  const keyboard = new Paste(new Keyboard(send, platform), clipboard, platform)
+  const typing = new Typing(keyboard)
 
   const releaseAll = () => {
+    touch.forget()
     keyboard.releaseAll(pointer.releaseAll())
   }
   const focus = () => keys.focus({ preventScroll: true })
 
-  attachPointer(screen, pointer, keyboard, focus)
+  attachPointer(target, pointer, touch, keyboard, focus)
   attachKeys(target, keyboard, pointer)
-  keys.addEventListener('blur', releaseAll)
+  attachTyping(target, typing)
+  attachClipboard(target, keyboard)
+  keys.addEventListener('blur', () => {
+    typing.abandon()
+    releaseAll()
+  })
   window.addEventListener('blur', releaseAll)
   window.addEventListener('pagehide', releaseAll)
   document.addEventListener('visibilitychange', () => {
@@ -55,19 +75,30 @@ export function attachInput(target: InputTarget, send: (input: Input) => void): 
     forget() {
       keyboard.forget()
       pointer.forget()
+      touch.forget()
     },
     focus,
   }
 }
 
-function attachPointer(screen: HTMLElement, pointer: Pointer, keyboard: Keyboard, focus: () => void) {
+function attachPointer(
+  target: InputTarget,
+  pointer: Pointer,
+  touch: Touch,
+  keyboard: Paste,
+  focus: () => void,
+) {
+  const { screen } = target
   const take = (event: PointerEvent) => {
+    if (!target.allowed()) return
     if (event.type === 'pointerdown') keyboard.observePress(event)
     else keyboard.observe(event)
-    pointer.pointer(event)
+    if (event.pointerType === 'touch') touch.take(event)
+    else pointer.pointer(event)
   }
   screen.addEventListener('pointerdown', (event) => {
     focus()
+    if (!target.allowed()) target.refused()
     // A drag goes on outside the window.
     screen.setPointerCapture(event.pointerId)
     take(event)
@@ -79,6 +110,7 @@ function attachPointer(screen: HTMLElement, pointer: Pointer, keyboard: Keyboard
     'wheel',
     (event) => {
       event.preventDefault()
+      if (!target.allowed()) return
       keyboard.observe(event)
       pointer.wheel(event)
     },
@@ -90,7 +122,7 @@ function attachPointer(screen: HTMLElement, pointer: Pointer, keyboard: Keyboard
   }
 }
 
-function attachKeys(target: InputTarget, keyboard: Keyboard, pointer: Pointer) {
+function attachKeys(target: InputTarget, keyboard: Paste, pointer: Pointer) {
   const { keys } = target
   const whole = (event: KeyboardEvent, take: (event: KeyInput) => boolean) => {
     pointer.flush()
@@ -98,36 +130,38 @@ function attachKeys(target: InputTarget, keyboard: Keyboard, pointer: Pointer) {
   }
   keys.addEventListener('keydown', (event) => {
     if (target.shortcut(event)) event.preventDefault()
-    else whole(event, (input) => keyboard.keyDown(input))
+    else if (target.allowed()) whole(event, (input) => keyboard.keyDown(input))
+    // Left to the browser: whoever only watches may reload, or go to the toolbar with the tab key.
+    else if (!SILENT_KEYS.has(event.key) && event.key !== 'Tab') target.refused()
   })
-  keys.addEventListener('keyup', (event) => whole(event, (input) => keyboard.keyUp(input)))
+  keys.addEventListener('keyup', (event) => {
+    if (target.allowed()) whole(event, (input) => keyboard.keyUp(input))
+  })
+}
 
-  // Every key that is sent as a key is kept from the text area. What still arrives in it was made by a dead key, an
-  // input method or a picker, and is text.
-  let composing = false
-  keys.addEventListener('compositionstart', () => {
-    composing = true
-  })
+function attachTyping(target: InputTarget, typing: Typing) {
+  const { keys } = target
+  keys.addEventListener('compositionstart', () => typing.compositionStart())
   keys.addEventListener('compositionend', (event) => {
-    composing = false
-    keyboard.text(event.data)
+    if (target.allowed()) typing.compositionEnd(event.data)
+    else typing.abandon()
     // Emptied later: some browsers write the composed text only after this event.
     setTimeout(() => {
-      if (!composing) keys.value = ''
+      if (!typing.composing) keys.value = ''
     })
   })
   keys.addEventListener('beforeinput', (event) => {
-    if (composing || event.isComposing) return
-    // Keyboards of touch screens edit instead of pressing keys.
-    if (event.inputType === 'deleteContentBackward') keyboard.tap('Backspace', 'Backspace')
-    else if (event.inputType === 'insertLineBreak') keyboard.tap('Enter', 'Enter')
-    else if (event.inputType === 'insertText' || event.inputType === 'insertReplacementText') {
-      keyboard.text(event.data ?? '')
-    } else return
-    event.preventDefault()
+    if (!target.allowed() || typing.edit(event)) event.preventDefault()
   })
-  // The clipboard is not shared yet; a paste from the browser's menu must not end up as typing.
-  for (const type of ['paste', 'cut', 'copy', 'drop'] as const) {
+}
+
+function attachClipboard(target: InputTarget, keyboard: Paste) {
+  const { keys } = target
+  keys.addEventListener('paste', (event) => {
+    event.preventDefault()
+    if (target.allowed()) keyboard.pasted(event.clipboardData?.getData('text/plain') ?? '')
+  })
+  for (const type of ['cut', 'copy', 'drop'] as const) {
     keys.addEventListener(type, (event) => event.preventDefault())
   }
 }

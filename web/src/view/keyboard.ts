@@ -4,7 +4,8 @@
  * In: key events (any object with the fields of {@link KeyInput}), and word that the keyboard belongs to somebody else
  * (`releaseAll`). Out: key messages, each with the modifiers that are down by the browser's word. Browsers lose key-ups
  * (while Meta is down on macOS, of the second Shift on Windows, of all keys when the focus goes), so what
- * is down here is compared with what each event says, and let go when they differ.
+ * is down here is compared with what each event says, and let go when they differ. A Mac's Cmd shortcuts for the clipboard
+ * and the like become those of the session's Linux, with Ctrl.
  *
  * Pure but for one timer: Windows sends a Ctrl before AltGr, and only the next event tells it from a real one.
  */
@@ -55,6 +56,8 @@ const MODIFIER_CODES = {
 } as const
 const MODIFIER_NAMES = { shiftKey: 'Shift', ctrlKey: 'Control', altKey: 'Alt', metaKey: 'Meta' } as const
 const MODIFIER_KEYS = Object.keys(MODIFIER_CODES) as (keyof typeof MODIFIER_CODES)[]
+/** Cmd with these is Ctrl in the session. */
+const MAC_SHORTCUTS = new Set(['a', 'c', 'v', 'x', 'z'])
 const ALL_MODIFIER_CODES = new Set<string>(Object.values(MODIFIER_CODES).flat())
 
 export class Keyboard {
@@ -64,6 +67,8 @@ export class Keyboard {
   readonly #down = new Map<string, string>()
   /** A Ctrl that may be AltGr's false one. */
   #heldBack: { event: KeyInput; timer: ReturnType<typeof setTimeout> } | null = null
+  /** On macOS, a Meta that nothing was pressed with yet: alone it opens the desktop's menu, with a shortcut it must not. */
+  #waitingMeta: KeyInput | null = null
   /** Something was sent since the last `release-all`. */
   #used = false
 
@@ -82,13 +87,23 @@ export class Keyboard {
     if (this.#isFalseCtrl(event)) this.#dropHeldBack()
     this.flush()
     this.#reconcile(event, event.code)
+    this.#waitingMeta = null
     if (isComposing(event)) return false
+    if (this.#platform === 'mac' && event.code.startsWith('Meta')) {
+      this.#waitingMeta = event
+      return true
+    }
     if (this.#mayBeFalseCtrl(event)) {
       this.#holdBack(event)
       return true
     }
     if (TOGGLE_KEYS.has(event.key) || (this.#platform === 'mac' && event.code === 'CapsLock')) {
       this.#press(event)
+      return true
+    }
+    if (this.#platform === 'mac' && isMacShortcut(event)) {
+      for (const code of MODIFIER_CODES.metaKey) this.#sendUp(code, this.#modifiers(event))
+      this.shortcut(event.code, event.key, event.shiftKey ? Modifier.shift : 0)
       return true
     }
     // macOS reports no key-up for what is pressed while Meta is down.
@@ -105,8 +120,11 @@ export class Keyboard {
     this.flush()
     const id = idOf(event)
     if (this.#platform === 'mac' && event.code === 'CapsLock') this.#press(event)
+    else if (this.#waitingMeta?.code === event.code) this.#pressWaitingMeta()
     // Windows reports this key when it is let go only.
     else if (event.code === 'PrintScreen' && !this.#down.has(id)) this.#press(event)
+    // An input method may rename a key while it is down; without a code there is nothing else to know it by.
+    else if (event.code === '' && !this.#down.has(id)) this.#releaseNameless(event)
     else this.#sendUp(id, this.#modifiers(event))
     if (this.#platform === 'mac' && event.code.startsWith('Meta')) this.#releaseOrdinary(event)
     this.#reconcile(event, event.code)
@@ -122,6 +140,7 @@ export class Keyboard {
   /** Takes a press of a button: it acts together with the modifiers that are down, wherever they were pressed. */
   observePress(event: ModifierState): void {
     this.observe(event)
+    this.#waitingMeta = null
     this.#adopt(event, '')
   }
 
@@ -148,9 +167,22 @@ export class Keyboard {
     this.#send({ kind: 'key', down: false, repeat: false, modifiers: 0, code, key })
   }
 
+  /** Presses and releases a key with Ctrl, whatever keys the viewer holds for it. `others`: further modifiers that are down. */
+  shortcut(code: string, key: string, others = 0): void {
+    const modifiers = others | Modifier.ctrl
+    // It may be down still, if its key-up was lost.
+    this.#sendUp(code, others)
+    const held = this.#holds('ControlLeft', 'ControlRight')
+    if (!held) this.#emit(true, false, modifiers, 'ControlLeft', 'Control')
+    this.#emit(true, false, modifiers, code, key)
+    this.#emit(false, false, modifiers, code, key)
+    if (!held) this.#emit(false, false, others, 'ControlLeft', 'Control')
+  }
+
   /** The keyboard is somebody else's now. Key-ups from here on will not be seen. `force`: buttons are held as well. */
   releaseAll(force = false): void {
     this.#dropHeldBack()
+    this.#waitingMeta = null
     this.#down.clear()
     if (!this.#used && !force) return
     this.#used = false
@@ -160,6 +192,7 @@ export class Keyboard {
   /** The connection is a new one: nothing is down there. */
   forget(): void {
     this.#dropHeldBack()
+    this.#waitingMeta = null
     this.#down.clear()
     this.#used = false
   }
@@ -190,6 +223,18 @@ export class Keyboard {
     this.#emit(false, false, this.#modifiers(event), event.code, event.key)
   }
 
+  #pressWaitingMeta(): void {
+    const meta = this.#waitingMeta
+    this.#waitingMeta = null
+    if (meta) this.#press(meta)
+  }
+
+  #releaseNameless(event: KeyInput): void {
+    for (const id of [...this.#down.keys()]) {
+      if (codeOf(id) === '') this.#sendUp(id, this.#modifiers(event))
+    }
+  }
+
   #emit(down: boolean, repeat: boolean, modifiers: number, code: string, key: string): void {
     this.#used = true
     this.#send({ kind: 'key', down, repeat, modifiers, code, key })
@@ -199,6 +244,10 @@ export class Keyboard {
   #reconcile(event: ModifierState, except: string): void {
     const modifiers = this.#modifiers(event)
     const altGraph = event.getModifierState('AltGraph')
+    if (!event.metaKey && this.#waitingMeta && this.#waitingMeta.code !== except) {
+      this.#waitingMeta = null
+      this.#releaseOrdinary(event)
+    }
     for (const name of MODIFIER_KEYS) {
       if (event[name]) continue
       for (const code of MODIFIER_CODES[name]) {
@@ -278,6 +327,16 @@ export class Keyboard {
     if (this.#heldBack) clearTimeout(this.#heldBack.timer)
     this.#heldBack = null
   }
+}
+
+function isMacShortcut(event: KeyInput): boolean {
+  return event.metaKey && !event.ctrlKey && !event.altKey && MAC_SHORTCUTS.has(letterOf(event))
+}
+
+/** The letter that a shortcut means: by name, and in layouts without Latin letters by place, as browsers do. */
+export function letterOf(event: { readonly key: string; readonly code: string }): string {
+  if (/^[ -~]$/.test(event.key)) return event.key.toLowerCase()
+  return /^Key[A-Z]$/.test(event.code) ? event.code.slice(3).toLowerCase() : ''
 }
 
 function isComposing(event: KeyInput): boolean {

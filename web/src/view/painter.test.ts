@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { ArraySurface } from './array-surface.ts'
+import { MalformedError } from './bytes.ts'
 import { Painter } from './painter.ts'
-import { MalformedError } from './wire.ts'
 
 /** Writes operations as the server does. */
 const u16 = (...values: number[]) => values.flatMap((value) => [value & 0xff, value >> 8])

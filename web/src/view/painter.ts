@@ -5,8 +5,8 @@
  * length against the bytes before a pixel is touched. Never keeps state between updates but its scratch memory.
  */
 
+import { MalformedError, Reader } from './bytes.ts'
 import type { Surface } from './surface.ts'
-import { MalformedError, Reader } from './wire.ts'
 
 /**
  * How often one update may paint the whole screen. A few bytes can order a fill of everything, so the length of an

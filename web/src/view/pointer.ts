@@ -17,8 +17,6 @@ export interface PointerInput {
   readonly button: number
   /** Bit mask of the buttons that are held. */
   readonly buttons: number
-  readonly isPrimary: boolean
-  readonly pointerType: string
   /** Points that the browser merged into this event; drawing needs them. */
   getCoalescedEvents?(): readonly { readonly clientX: number; readonly clientY: number }[]
 }
@@ -93,8 +91,6 @@ export class Pointer {
 
   /** Takes any pointer event of the screen: down, up, move, cancel. */
   pointer(event: PointerInput): void {
-    // One finger is the mouse; further fingers are not.
-    if (event.pointerType === 'touch' && !event.isPrimary) return
     const buttons = this.#buttonsAfter(event)
     if (event.type === 'pointermove' && buttons === this.#held) {
       this.#moveLater(event)

@@ -1,8 +1,8 @@
 import { deflateRawSync } from 'node:zlib'
 import { afterEach, expect, test, vi } from 'vitest'
 import { ArraySurface } from './array-surface.ts'
+import type { MalformedError } from './bytes.ts'
 import { Stream } from './stream.ts'
-import type { MalformedError } from './wire.ts'
 
 const u16 = (value: number) => [value & 0xff, value >> 8]
 const u32 = (value: number) => [...u16(value & 0xffff), ...u16(value >>> 16)]
@@ -28,6 +28,10 @@ function setUp() {
     onPicture: (width, height) => events.push(`picture ${width}x${height}`),
     onPainted: () => events.push('painted'),
     onCursor: ({ width, height }) => events.push(`cursor ${width}x${height}`),
+    onClipboard: ({ kind }) => events.push(`clipboard ${kind}`),
+    onRoom: ({ you }) => events.push(`room of ${you}`),
+    onPeer: ({ action }) => events.push(`peer ${action}`),
+    onSound: (seq, packet) => events.push(`sound ${seq} ${packet.length}`),
     onMalformed: (error: MalformedError) => events.push(`malformed: ${error.message}`),
   })
   const receive = (bytes: number[]) => stream.receive(Uint8Array.from(bytes).buffer)

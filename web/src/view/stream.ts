@@ -7,9 +7,12 @@
  * that is `connection.ts`.
  */
 
+import { MalformedError } from './bytes.ts'
 import { type Decoder, TileDecoder, type UpdateMessage } from './decoder.ts'
 import { canInflate } from './inflate.ts'
 import { Latency } from './latency.ts'
+import type { Room } from './room.ts'
+import type { ClipboardMessage, PeerPointer } from './share.ts'
 import type { Surface } from './surface.ts'
 import { canDecodeJpeg, canDecodeVideo, MotionDecoder } from './video.ts'
 import {
@@ -20,9 +23,9 @@ import {
   encodeInput,
   encodePainted,
   encodeReceived,
-  encodeVideoFailed,
+  encodeRequest,
   type Input,
-  MalformedError,
+  type Request,
   textPieces,
 } from './wire.ts'
 
@@ -41,6 +44,10 @@ export interface StreamEvents {
   onPicture(width: number, height: number): void
   onPainted(): void
   onCursor(cursor: CursorShape): void
+  onClipboard(clipboard: ClipboardMessage): void
+  onRoom(room: Room): void
+  onPeer(peer: PeerPointer): void
+  onSound(seq: number, packet: Uint8Array<ArrayBuffer>): void
   /** The server broke the format: the connection must be closed. Said at most once. */
   onMalformed(error: MalformedError): void
 }
@@ -61,7 +68,9 @@ export class Stream {
   readonly #decoders: Record<UpdateMessage['kind'], Decoder> = {
     deflated: this.#tiles,
     plain: this.#tiles,
-    video: new MotionDecoder((failure) => this.#request(encodeVideoFailed(failure === 'broken'))),
+    video: new MotionDecoder((failure) =>
+      this.request({ kind: 'video-failed', broken: failure === 'broken' }),
+    ),
   }
   #takesRequests = false
   /** The picture that the last hello announced; it replaces the old one when its first update is painted. */
@@ -69,6 +78,8 @@ export class Stream {
   #order: Promise<unknown> = Promise.resolve()
   #waiting = 0
   #inputSeq = 0
+  #bytesReceived = 0
+  #encoding: UpdateMessage['kind'] | null = null
   #over = false
 
   constructor(surface: Surface, outlet: Outlet, events: StreamEvents) {
@@ -80,6 +91,15 @@ export class Stream {
   /** The last input number that was sent. */
   get inputSeq(): number {
     return this.#inputSeq
+  }
+
+  get bytesReceived(): number {
+    return this.#bytesReceived
+  }
+
+  /** What the last update was; `null` before the first. */
+  get encoding(): UpdateMessage['kind'] | null {
+    return this.#encoding
   }
 
   /** Says the first word; the server sends nothing before it. */
@@ -99,6 +119,7 @@ export class Stream {
       if (data.byteLength > MESSAGE_BYTES_MAX) {
         throw new MalformedError(`a message of ${data.byteLength} bytes; allowed: ${MESSAGE_BYTES_MAX}`)
       }
+      this.#bytesReceived += data.byteLength
       this.#take(new Uint8Array(data))
     } catch (error) {
       this.#fail(error)
@@ -112,7 +133,13 @@ export class Stream {
       for (const text of textPieces(input.text)) this.#sendOne({ kind: 'text', text })
       return
     }
+    if (input.kind === 'clipboard' && !this.#takesRequests) return
     this.#sendOne(input)
+  }
+
+  /** Asks for something, of a server that understands it. */
+  request(request: Request): void {
+    if (!this.#over && this.#takesRequests) this.#outlet.send(encodeRequest(request))
   }
 
   /** The connection is over: nothing that is still decoding reaches the surface. */
@@ -134,6 +161,18 @@ export class Stream {
       case 'cursor':
         this.#events.onCursor(message.cursor)
         return
+      case 'clipboard':
+        this.#events.onClipboard(message.clipboard)
+        return
+      case 'room':
+        this.#events.onRoom(message.room)
+        return
+      case 'peer':
+        this.#events.onPeer(message.peer)
+        return
+      case 'sound':
+        this.#events.onSound(message.seq, message.packet)
+        return
       case 'unknown':
         return
       case 'deflated':
@@ -153,6 +192,7 @@ export class Stream {
         `more than ${WAITING_MAX} updates came without waiting for their acknowledgement`,
       )
     }
+    this.#encoding = message.kind
     const decoding = this.#decoders[message.kind].decode(message)
     // A failure shows below, in its turn; until then nobody else would catch it.
     decoding.catch(() => {})
@@ -180,11 +220,6 @@ export class Stream {
     this.#begun = picture
     this.#surface.reset(picture.width, picture.height)
     this.#events.onPicture(picture.width, picture.height)
-  }
-
-  /** Asks for something, of a server that understands it. */
-  #request(message: Uint8Array<ArrayBuffer>): void {
-    if (!this.#over && this.#takesRequests) this.#outlet.send(message)
   }
 
   #sendOne(input: Input): void {

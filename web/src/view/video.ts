@@ -6,8 +6,9 @@
  * that is there stays. Sizes inside the packets are checked before the browser's decoder sees them: they come from inside a session.
  */
 
+import { MalformedError, Reader } from './bytes.ts'
 import type { Decoder, Paint, UpdateMessage } from './decoder.ts'
-import { MalformedError, Reader, type Rect } from './wire.ts'
+import type { Rect } from './wire.ts'
 
 /** A decoder that has given nothing for so long gives nothing any more. */
 const SILENCE_MS = 500

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { MalformedError, Reader } from './bytes.ts'
 import {
   Button,
   decode,
@@ -8,8 +9,6 @@ import {
   encodePainted,
   encodeReceived,
   type Input,
-  MalformedError,
-  Reader,
   textPieces,
 } from './wire.ts'
 

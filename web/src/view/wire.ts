@@ -6,6 +6,11 @@
  * Never does I/O, so it fails in one way only: {@link MalformedError}.
  */
 
+import { clampU16, MalformedError, Reader, utf8, Writer } from './bytes.ts'
+import type { Room } from './room.ts'
+import type { PeerPointer } from './share.ts'
+import { type ClipboardMessage, decodeClipboard, decodePeer, decodeRoom, decodeSound } from './share.ts'
+
 /** Version of the format, in both hellos. */
 export const WIRE_VERSION = 1
 
@@ -17,14 +22,6 @@ export const CURSOR_SIDE_MAX = 512
 
 /** Bytes that one text message carries at most: its length is a u16. */
 export const TEXT_BYTES_MAX = 0xffff
-
-/** Bytes of a key's code or name; the longest of any browser has about 25, and the server takes no more. */
-export const KEY_NAME_BYTES_MAX = 64
-
-/** The server said something that the format does not allow. The connection cannot be trusted any more. */
-export class MalformedError extends Error {
-  override readonly name = 'MalformedError'
-}
 
 /** A picture update as it travels, whatever its kind. */
 export interface Update {
@@ -41,6 +38,10 @@ export type ServerMessage =
   | { kind: 'plain'; update: Update }
   | { kind: 'video'; update: Update; keyFrame: boolean; codec: number; rects: readonly Rect[] }
   | { kind: 'cursor'; cursor: CursorShape }
+  | { kind: 'clipboard'; clipboard: ClipboardMessage }
+  | { kind: 'room'; room: Room }
+  | { kind: 'peer'; peer: PeerPointer }
+  | { kind: 'sound'; seq: number; packet: Uint8Array<ArrayBuffer> }
   | { kind: 'unknown'; code: number }
 
 /** An area of the screen. */
@@ -89,55 +90,21 @@ export type Input =
   | { kind: 'key'; down: boolean; repeat: boolean; modifiers: number; code: string; key: string }
   | { kind: 'text'; text: string }
   | { kind: 'release-all' }
+  /** The session's clipboard holds this text from here on; the keys that follow paste it. */
+  | { kind: 'clipboard'; text: string }
 
-/** Reads numbers and pieces from bytes, and refuses to read past their end. */
-export class Reader {
-  readonly #bytes: Uint8Array<ArrayBuffer>
-  readonly #view: DataView
-  #at = 0
+/** What a viewer may do about who controls. */
+export const Verb = { ask: 0, take: 1, give: 2, release: 3, refuse: 4, takeOver: 5, giveBack: 6 } as const
+export type Verb = (typeof Verb)[keyof typeof Verb]
 
-  constructor(bytes: Uint8Array<ArrayBuffer>) {
-    this.#bytes = bytes
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  }
-
-  get atEnd(): boolean {
-    return this.#at === this.#bytes.length
-  }
-
-  u8(): number {
-    return this.#view.getUint8(this.#advance(1))
-  }
-
-  u16(): number {
-    return this.#view.getUint16(this.#advance(2), true)
-  }
-
-  u32(): number {
-    return this.#view.getUint32(this.#advance(4), true)
-  }
-
-  /** The next `length` bytes, not copied. */
-  bytes(length: number): Uint8Array<ArrayBuffer> {
-    const from = this.#advance(length)
-    return this.#bytes.subarray(from, from + length)
-  }
-
-  rest(): Uint8Array<ArrayBuffer> {
-    return this.bytes(this.#bytes.length - this.#at)
-  }
-
-  #advance(length: number): number {
-    const from = this.#at
-    if (length > this.#bytes.length - from) {
-      throw new MalformedError(
-        `a message of ${this.#bytes.length} bytes ends ${from + length - this.#bytes.length} bytes too early`,
-      )
-    }
-    this.#at = from + length
-    return from
-  }
-}
+/** What the page asks for beside inputs; none of it is numbered. */
+export type Request =
+  | { kind: 'video-failed'; broken: boolean }
+  | { kind: 'resize'; width: number; height: number }
+  /** `viewer` is 0 where the verb names nobody. */
+  | { kind: 'control'; verb: Verb; viewer: number }
+  | { kind: 'sound'; on: boolean }
+  | { kind: 'fetch-clipboard' }
 
 /** Reads one server message. */
 export function decode(message: Uint8Array<ArrayBuffer>): ServerMessage {
@@ -172,6 +139,14 @@ export function decode(message: Uint8Array<ArrayBuffer>): ServerMessage {
     }
     case 5:
       return { kind: 'cursor', cursor: decodeCursor(reader) }
+    case 6:
+      return { kind: 'clipboard', clipboard: decodeClipboard(reader) }
+    case 7:
+      return { kind: 'room', room: decodeRoom(reader) }
+    case 8:
+      return { kind: 'peer', peer: decodePeer(reader) }
+    case 9:
+      return { kind: 'sound', ...decodeSound(reader) }
     default:
       return { kind: 'unknown', code }
   }
@@ -224,9 +199,21 @@ export function encodePainted(seq: number) {
   return new Writer(3).u32(seq).finish()
 }
 
-/** The video cannot be decoded: a key frame may help, or no video may come any more. */
-export function encodeVideoFailed(broken: boolean) {
-  return new Writer(10).u8(broken ? 1 : 0).finish()
+/** One request; only a server whose hello says so takes any. */
+export function encodeRequest(request: Request) {
+  switch (request.kind) {
+    case 'video-failed':
+      // A key frame may help, or no video may come any more.
+      return new Writer(10).u8(request.broken ? 1 : 0).finish()
+    case 'resize':
+      return new Writer(12).u16(clampU16(request.width)).u16(clampU16(request.height)).finish()
+    case 'control':
+      return new Writer(13).u8(request.verb).u32(request.viewer).finish()
+    case 'sound':
+      return new Writer(14).u8(request.on ? 1 : 0).finish()
+    case 'fetch-clipboard':
+      return new Writer(15).finish()
+  }
 }
 
 /** One input, as number `inputSeq` of its connection. */
@@ -258,10 +245,10 @@ export function encodeInput(inputSeq: number, input: Input) {
     }
     case 'release-all':
       return new Writer(9).u32(inputSeq).finish()
+    case 'clipboard':
+      return new Writer(11).u32(inputSeq).u8(0).finishWith(utf8.encode(input.text))
   }
 }
-
-const utf8 = new TextEncoder()
 
 /** Cuts text into pieces that fit a text message, never inside a character. */
 export function textPieces(text: string, bytesMax = TEXT_BYTES_MAX): string[] {
@@ -280,49 +267,4 @@ export function textPieces(text: string, bytesMax = TEXT_BYTES_MAX): string[] {
   }
   if (piece !== '') pieces.push(piece)
   return pieces
-}
-
-function clampU16(value: number): number {
-  return Math.max(0, Math.min(0xffff, Math.round(value)))
-}
-
-/** Collects the bytes of one message. Messages of the page are short, so growing a plain array is enough. */
-class Writer {
-  readonly #bytes: number[]
-
-  constructor(kind: number) {
-    this.#bytes = [kind]
-  }
-
-  u8(value: number): this {
-    this.#bytes.push(value & 0xff)
-    return this
-  }
-
-  u16(value: number): this {
-    return this.u8(value).u8(value >> 8)
-  }
-
-  i16(value: number): this {
-    return this.u16(value)
-  }
-
-  u32(value: number): this {
-    return this.u16(value).u16(value >>> 16)
-  }
-
-  bytes(bytes: Uint8Array): this {
-    for (const byte of bytes) this.#bytes.push(byte)
-    return this
-  }
-
-  /** A key's code or name; a longer one is no key of any keyboard and travels as nothing. */
-  keyName(text: string): this {
-    const bytes = utf8.encode(text)
-    return bytes.length > KEY_NAME_BYTES_MAX ? this.u8(0) : this.u8(bytes.length).bytes(bytes)
-  }
-
-  finish(): Uint8Array<ArrayBuffer> {
-    return Uint8Array.from(this.#bytes)
-  }
 }
