@@ -25,8 +25,8 @@ export class ClipboardButton {
   readonly #port: ClipboardPort
   readonly #keys: HTMLTextAreaElement
   readonly #hint: Hint
-  /** Somebody clicked: what comes next goes to the clipboard whatever it is. */
-  #fetching = false
+  /** Takes the picture that was asked for. */
+  #arrived: ((picture: Blob) => void) | null = null
 
   constructor(port: ClipboardPort, keys: HTMLTextAreaElement, hint: Hint) {
     this.#port = port
@@ -41,16 +41,17 @@ export class ClipboardButton {
 
   receive(content: ClipboardMessage): void {
     if (!this.#port.allowed()) return
-    const asked = this.#fetching && content.kind !== 'announced'
-    this.#fetching = false
     this.clipboard.received(content)
     this.refresh()
-    if (content.kind === 'text') void this.#writeText(content.text, asked)
-    else if (content.kind === 'picture') void this.#writePicture(content.png)
+    if (content.kind === 'text') void this.#writeText(content.text, false)
+    else if (content.kind === 'picture') {
+      this.#arrived?.(pictureOf(content.png))
+      this.#arrived = null
+    }
   }
 
   forget(): void {
-    this.#fetching = false
+    this.#arrived = null
     this.clipboard.forget()
     this.refresh()
   }
@@ -69,9 +70,16 @@ export class ClipboardButton {
     const content = this.clipboard.offer?.content
     if (!content || !this.#port.allowed()) return
     if (content.kind === 'text') void this.#writeText(content.text, true)
-    else if (content.kind === 'picture') void this.#writePicture(content.png)
+    else if (content.kind === 'picture') void this.#writePicture(Promise.resolve(pictureOf(content.png)))
     else {
-      this.#fetching = true
+      if (content.what === 'picture') {
+        // Begun within the click, as some browsers demand, though the picture has yet to come.
+        void this.#writePicture(
+          new Promise((resolve) => {
+            this.#arrived = resolve
+          }),
+        )
+      }
       this.#port.fetch()
     }
   }
@@ -87,12 +95,11 @@ export class ClipboardButton {
     }
   }
 
-  async #writePicture(png: Uint8Array<ArrayBuffer>): Promise<void> {
-    const blob = new Blob([png], { type: 'image/png' })
+  async #writePicture(picture: Promise<Blob>): Promise<void> {
     const written =
       typeof ClipboardItem === 'function' &&
-      (await succeeds(navigator.clipboard?.write([new ClipboardItem({ 'image/png': blob })])))
-    if (!written) download(blob, 'clipboard.png')
+      (await succeeds(navigator.clipboard?.write([new ClipboardItem({ 'image/png': picture })])))
+    if (!written) download(await picture, 'clipboard.png')
     this.#hint.say(written ? 'The picture is on this computer’s clipboard' : 'The picture was downloaded')
     this.clipboard.taken()
     this.refresh()
@@ -137,6 +144,10 @@ export class ClipboardButton {
     document.removeEventListener('copy', copy, { capture: true })
     return done && written
   }
+}
+
+function pictureOf(png: Uint8Array<ArrayBuffer>): Blob {
+  return new Blob([png], { type: 'image/png' })
 }
 
 function wordsFor(content: ClipboardMessage): string {

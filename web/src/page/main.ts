@@ -88,6 +88,7 @@ const input = attachInput(
     keys: stage.keys,
     locate: (clientX, clientY) => stage.locate(clientX, clientY),
     shortcut: (event) => {
+      if (event.key === 'Escape' && toolbar.menus.close()) return true
       const asked = event.code === 'KeyM' && event.ctrlKey && event.altKey && event.shiftKey
       if (asked) toolbar.enter()
       return asked

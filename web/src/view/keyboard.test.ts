@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { Keyboard, type KeyInput, type Platform } from './keyboard.ts'
+import { keyEvent } from './keyboard.testing.ts'
+import { Keyboard, type Platform } from './keyboard.ts'
 import { type Input, Modifier } from './wire.ts'
 
 beforeEach(() => {
@@ -10,17 +11,6 @@ beforeEach(() => {
 afterEach(() => {
   vi.useRealTimers()
 })
-
-type Fields = Partial<Omit<KeyInput, 'getModifierState'>> & { states?: string[] }
-
-function keyEvent(code: string, key: string, fields: Fields = {}): KeyInput {
-  return {
-    ...{ code, key, keyCode: 0, repeat: false, isComposing: false, timeStamp: 0 },
-    ...{ shiftKey: false, ctrlKey: false, altKey: false, metaKey: false },
-    ...fields,
-    getModifierState: (name) => fields.states?.includes(name) ?? false,
-  }
-}
 
 /** A keyboard, and what the server makes of its messages: which keys are down, and every message in short. */
 function setUp(platform: Platform = 'other') {
@@ -148,6 +138,39 @@ test('macOS tells of no key-up while Meta is down', () => {
   keyboard.keyUp(keyEvent('MetaLeft', 'Meta'))
   expect(log).toEqual(['+KeyA', '+MetaLeft', '+KeyK', '-KeyK', '+KeyK', '-KeyK', '-MetaLeft', '-KeyA'])
   expect(down.size).toBe(0)
+})
+
+test.each([
+  ['KeyC', 'c', false],
+  ['KeyX', 'x', false],
+  ['KeyA', 'a', false],
+  ['KeyZ', 'Z', true],
+  ['KeyC', 'с', false],
+])("a Mac's Cmd with %s is Ctrl in the session, and no Meta is seen there", (code, key, shift) => {
+  const { keyboard, log, messages, down } = setUp('mac')
+  const meta = { metaKey: true, shiftKey: shift }
+  keyboard.keyDown(keyEvent('MetaLeft', 'Meta', { metaKey: true }))
+  if (shift) keyboard.keyDown(keyEvent('ShiftLeft', 'Shift', meta))
+  keyboard.keyDown(keyEvent(code, key, meta))
+  if (shift) keyboard.keyUp(keyEvent('ShiftLeft', 'Shift', { metaKey: true }))
+  keyboard.keyUp(keyEvent('MetaLeft', 'Meta'))
+  const chord = ['+ControlLeft', `+${code}`, `-${code}`, '-ControlLeft']
+  if (shift) expect(log.filter((one) => !/Shift|Meta/.test(one))).toEqual(chord)
+  else expect(log).toEqual(chord)
+  const modifiers = Modifier.ctrl | (shift ? Modifier.shift : 0)
+  expect(messages).toContainEqual({ kind: 'key', down: true, repeat: false, modifiers, code, key })
+  expect(down.size).toBe(0)
+})
+
+test('Cmd alone is a press of Meta, and Cmd with a click is held', () => {
+  const { keyboard, log } = setUp('mac')
+  keyboard.keyDown(keyEvent('MetaLeft', 'Meta', { metaKey: true }))
+  keyboard.keyUp(keyEvent('MetaLeft', 'Meta'))
+  expect(log).toEqual(['+MetaLeft', '-MetaLeft'])
+  keyboard.keyDown(keyEvent('MetaLeft', 'Meta', { metaKey: true }))
+  keyboard.observePress(keyEvent('', '', { metaKey: true }))
+  keyboard.keyUp(keyEvent('MetaLeft', 'Meta'))
+  expect(log.slice(2)).toEqual(['+MetaLeft', '-MetaLeft'])
 })
 
 test('macOS tells of Caps Lock once for each change', () => {
