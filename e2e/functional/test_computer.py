@@ -98,6 +98,14 @@ def test_an_application_starts_shows_its_window_and_is_stopped(session, computer
         until(visible, lambda known: process.pid not in known)
 
 
+def test_an_application_that_does_not_hear_is_ended_all_the_same(session, computer):
+    sh(session, "printf '#!/bin/sh\\ntrap \"\" TERM\\nexec galculator\\n' > /tmp/deaf && chmod +x /tmp/deaf")
+    for stop in (lambda process: computer.app.stop_by_pid(process.pid), lambda process: computer.app.stop_by_pname("galculator")):
+        process, _ = start(computer, "/tmp/deaf")
+        of(stop(process))
+        until(lambda: windows_of(computer, process.pid), lambda windows: windows == [])
+
+
 def test_files_open_with_what_fits(session, computer):
     sh(session, "mkdir -p /tmp/kinds && cd /tmp/kinds && echo '<title>A page</title>' > a.html && printf 'a,b\\n1,2\\n' > a.csv"
                 " && echo text > a.txt && python3 -c 'import matplotlib; matplotlib.use(\"Agg\"); import matplotlib.pyplot as p;"

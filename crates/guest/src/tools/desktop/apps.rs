@@ -262,9 +262,19 @@ impl Tool for ListVisibleApps {
     }
 }
 
+/// A command that asks processes to end, and five seconds later makes those end that have not: a program may be too busy
+/// with its start to hear. The three have `$1` for `target`.
+fn insist(ask: &str, look: &str, end: &str, target: &str) -> Vec<String> {
+    let script = format!(
+        "{ask} || exit; for _ in {{1..50}}; do {look} > /dev/null 2>&1 || exit 0; sleep 0.1; done; {end} || true"
+    );
+    ["/bin/bash", "-c", &script, "stop", target]
+        .map(str::to_owned)
+        .to_vec()
+}
+
 /// Runs what stops an application, with the rights of the session's user.
-async fn stop(guest: &Guest, command: Vec<String>) -> Result<ToolResult, ToolError> {
-    let shown = command.join(" ");
+async fn stop(guest: &Guest, shown: String, command: Vec<String>) -> Result<ToolResult, ToolError> {
     let stopped = guest.jobs.complete(command, "/", STOP_TIME_MAX).await?;
     match stopped.exit {
         Some(Exit::Code(0)) => Ok(done()),
@@ -293,7 +303,7 @@ impl Tool for StopAppByPid {
     const SPEC: Spec = Spec {
         name: "stop_app_by_pid",
         server: SERVER,
-        description: "Ends the application with this process id.",
+        description: "Ends the application with this process id; one that has not ended after five seconds is killed.",
     };
     type Args = PidArgs;
 
@@ -306,8 +316,9 @@ impl Tool for StopAppByPid {
                 allowed: "the id of a process, as `list_visible_apps` has it",
             });
         }
-        let command = ["/bin/bash", "-c", &format!("kill {}", args.pid)].map(str::to_owned);
-        stop(&guest, command.to_vec()).await
+        let pid = args.pid.to_string();
+        let command = insist(r#"kill "$1""#, r#"kill -0 "$1""#, r#"kill -KILL "$1""#, &pid);
+        stop(&guest, format!("kill {pid}"), command).await
     }
 }
 
@@ -323,7 +334,7 @@ impl Tool for StopAppByPname {
     const SPEC: Spec = Spec {
         name: "stop_app_by_pname",
         server: SERVER,
-        description: "Ends the applications whose process has this name.",
+        description: "Ends the applications whose process has this name; what has not ended after five seconds is killed.",
     };
     type Args = PnameArgs;
 
@@ -345,8 +356,13 @@ impl Tool for StopAppByPname {
                 special.then_some('\\').into_iter().chain([c])
             })
             .collect();
-        let command = ["pkill", "--exact", "--", &pattern].map(str::to_owned);
-        stop(&guest, command.to_vec()).await
+        let command = insist(
+            r#"pkill --exact -- "$1""#,
+            r#"pgrep --exact -- "$1""#,
+            r#"pkill -KILL --exact -- "$1""#,
+            &pattern,
+        );
+        stop(&guest, format!("pkill --exact {pattern}"), command).await
     }
 }
 
@@ -367,7 +383,8 @@ impl Tool for StopAppByCmd {
     type Args = CmdArgs;
 
     async fn run(args: CmdArgs, guest: Guest) -> Result<ToolResult, ToolError> {
-        stop(&guest, bash(&args.stop_cmd.0)?).await
+        let command = bash(&args.stop_cmd.0)?;
+        stop(&guest, args.stop_cmd.0, command).await
     }
 }
 
