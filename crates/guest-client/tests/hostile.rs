@@ -290,17 +290,39 @@ async fn what_is_shown_to_the_owner_is_a_short_document() {
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
         head + body
     };
-    let (told, ..) = guest(once(answer(r#"{"viewers":[],"new":1}"#)));
+    let (told, _closed, _folder) = guest(once(answer(r#"{"viewers":[],"new":1}"#)));
     assert_eq!(told.viewers().await.unwrap().get(), r#"{"viewers":[],"new":1}"#);
     for body in ["", "{}}", r#"{"viewers":[]},"success":false"#] {
-        let (guest, ..) = guest(once(answer(body)));
+        let (guest, _closed, _folder) = guest(once(answer(body)));
         unexpected(&guest.viewers().await.unwrap_err(), "not JSON");
     }
     let long = format!("\"{}\"", "x".repeat(berth_guest_api::VIEWERS_BYTES_MAX));
-    let (long, ..) = guest(once(answer(&long)));
+    let (long, _closed, _folder) = guest(once(answer(&long)));
     let error = long.viewers().await.unwrap_err();
     assert!(matches!(error, GuestError::Unreachable(_)), "{error:?}");
-    let (old, ..) = guest(once("HTTP/1.1 404 x\r\ncontent-length: 0\r\n\r\n"));
+    let (old, _closed, _folder) = guest(once("HTTP/1.1 404 x\r\ncontent-length: 0\r\n\r\n"));
     let error = old.viewers().await.unwrap_err();
     assert!(error.to_string().contains("create a new session"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_picture_has_a_length_within_the_limit() {
+    let too_long = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
+        berth_guest_api::PICTURE_BYTES_MAX + 1
+    );
+    let endless = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_owned();
+    for answer in [too_long, endless] {
+        let (guest, _closed, _folder) = guest(once(answer));
+        unexpected(&guest.picture("p").await.unwrap_err(), "with a picture of");
+    }
+    let (gone, _closed, _folder) = guest(once("HTTP/1.1 404 x\r\ncontent-length: 4\r\n\r\ngone"));
+    let error = gone.picture("p").await.unwrap_err();
+    assert!(
+        matches!(&error, GuestError::NoPicture(text) if text == "gone"),
+        "{error:?}"
+    );
+    let (old, _closed, _folder) = guest(once("HTTP/1.1 404 x\r\ncontent-length: 0\r\n\r\n"));
+    let error = old.picture("p").await.unwrap_err();
+    assert!(matches!(error, GuestError::Outdated(_)), "{error:?}");
 }
