@@ -155,7 +155,10 @@ function enter(next: Room | null): void {
   clipboard.refresh()
   const changed = before.room && room && before.room.holder !== room.holder && room.viewers.length > 1
   if (changed) toolbar.notice()
-  if (!blocked) hint.hide()
+  if (before.blocked && !blocked) {
+    hint.hide()
+    hinted = ''
+  }
 }
 
 function tellObstacle(): void {
