@@ -1,5 +1,7 @@
 //! `berth serve`: reads the settings, starts the control plane and the edge, stops in order.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::process::ExitCode;
 
 use berth_control::Control;
@@ -36,6 +38,18 @@ async fn serve(mut settings: Settings) -> Outcome {
         .map_err(|error| format!("could not listen on `{}`: {error}", settings.listen))?;
     let address = listener.address();
     let audit = settings.start_audit()?;
+    if let Some(record) = &settings.record {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&record.folder)
+            .map_err(|error| {
+                format!(
+                    "could not make the folder for recordings `{}`: {error}",
+                    record.folder.display()
+                )
+            })?;
+    }
     let metrics = Metrics::install(settings.metrics)?;
     let data = settings.control.data.clone();
     let control = Control::start(settings.control).await?;
@@ -64,6 +78,7 @@ async fn serve(mut settings: Settings) -> Outcome {
         links_url: settings.links_url,
         audit,
         metrics,
+        record: settings.record,
         follow: Some(telemetry::follow),
     };
     let webhooks = webhooks.map(|sender| tokio::spawn(sender.run(stop.clone())));

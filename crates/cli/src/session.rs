@@ -6,6 +6,7 @@ mod keepalive;
 mod list;
 mod open;
 mod pause;
+mod record;
 mod rm;
 mod share;
 
@@ -46,6 +47,9 @@ enum Command {
     /// List who is looking at a session.
     #[command(after_help = EXIT_CODES)]
     Viewers(Id),
+    /// Record a session's screen into a file, until it ends or Ctrl-C.
+    #[command(after_help = EXIT_CODES)]
+    Record(record::Args),
     /// End sessions. One that was ended before counts as ended.
     #[command(after_help = EXIT_CODES)]
     Rm(rm::Args),
@@ -85,6 +89,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         Command::Share(args) => share::run(remote, agb, args).await,
         Command::Unshare(args) => share::revoke(remote, agb, args).await,
         Command::Viewers(Id { id }) => share::viewers(remote, agb, id).await,
+        Command::Record(args) => record::run(remote, agb, args).await,
         Command::Rm(args) => rm::run(remote, agb, args).await,
         Command::Keepalive(Id { id }) => keepalive::run(remote, agb, id).await,
         Command::Pause(Id { id }) => pause::run(remote, agb, id, pause::Direction::Pause).await,

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_control::{Config, Database, IdleAction, WarmImage};
-use berth_server::{Audit, AuditError, LinksUrl, MetricsAccess, read_certificates, read_key};
+use berth_server::{
+    Audit, AuditError, LinksUrl, MetricsAccess, RecordConfig, read_certificates, read_key,
+};
 use berth_webhook::Target;
 pub(crate) use certificate::Certificate;
 use reader::Reader;
@@ -131,6 +133,16 @@ const SETTINGS: &[Setting] = &[
         default: "",
     },
     Setting {
+        name: "record",
+        help: "Record the screens of sessions into this folder, with their tool calls",
+        default: "",
+    },
+    Setting {
+        name: "record_max_bytes",
+        help: "Bytes that the recording of one session may have",
+        default: "1073741824",
+    },
+    Setting {
         name: "webhook_url",
         help: "Post events of sessions there",
         default: "",
@@ -169,6 +181,8 @@ pub(crate) struct Settings {
     pub(crate) links_url: Option<LinksUrl>,
     /// Where the audit log goes, if anywhere.
     pub(crate) audit: Option<PathBuf>,
+    /// Where and how sessions are recorded, if they are.
+    pub(crate) record: Option<RecordConfig>,
     /// Where events of sessions go, if anywhere.
     pub(crate) webhook: Option<Webhook>,
     pub(crate) log_format: LogFormat,
@@ -377,6 +391,14 @@ pub(crate) fn read(
         ("", data) => Ok(data.as_ref().map(|data| data.join("audit.jsonl"))),
         (path, _) => folder(path).map(Some),
     });
+    let record = reader.value("record", |text| match text {
+        "" => Ok(None),
+        path => folder(path).map(Some),
+    });
+    let record_max_bytes = reader.value("record_max_bytes", |text| match text.parse() {
+        Ok(bytes) if (1 << 20..=1 << 50).contains(&bytes) => Ok(bytes),
+        _ => Err("a number of bytes, from 1048576 to 1125899906842624"),
+    });
     let webhook_url = reader.value("webhook_url", |text| match text {
         "" => Ok(None),
         url => url
@@ -415,6 +437,9 @@ pub(crate) fn read(
             certificate: certificate?,
             links_url: links_url?,
             audit: audit?,
+            record: record?
+                .zip(record_max_bytes)
+                .map(|(folder, bytes_max)| RecordConfig { folder, bytes_max }),
             webhook: webhook?,
             log_format: log_format?,
             metrics: metrics?,

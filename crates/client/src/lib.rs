@@ -39,6 +39,7 @@ mod session;
 mod socket;
 mod stream;
 mod tools;
+mod view;
 
 pub use agb::{Agb, CreateSessionParams, ListParams, SessionListResult};
 pub use berth_agb_api::own::{
@@ -54,3 +55,4 @@ pub use process::{ProcessEvent, ProcessInfo, ProcessStream, StartProcess, Termin
 pub use session::{Session, SessionInfo};
 pub use stream::{RunEvent, RunStream};
 pub use tools::{McpTool, SessionMetrics};
+pub use view::LiveView;

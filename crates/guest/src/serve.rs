@@ -147,6 +147,7 @@ async fn open_stream(State(guest): State<Guest>, upgrade: WebSocketUpgrade) -> R
 }
 
 async fn open_view(State(guest): State<Guest>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+    let quiet = headers.contains_key(api::VIEW_QUIET);
     let visitor = match view::visitor(&headers) {
         Ok(visitor) => visitor,
         Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
@@ -154,7 +155,7 @@ async fn open_view(State(guest): State<Guest>, headers: HeaderMap, upgrade: WebS
     upgrade
         .max_message_size(view::RECEIVED_BYTES_MAX)
         .max_frame_size(view::RECEIVED_BYTES_MAX)
-        .on_upgrade(move |socket| view::serve(socket, guest, visitor))
+        .on_upgrade(move |socket| view::serve(socket, guest, visitor, quiet))
 }
 
 async fn viewers(State(guest): State<Guest>) -> Json<view::Viewers> {

@@ -128,11 +128,13 @@ async fn connect(guest: &Guest) -> Result<Screen, ViewError> {
     Ok(opened.map_err(|_| ViewError::Lost)??)
 }
 
-/// Serves one page until it goes or the capture ends.
-pub async fn serve(mut socket: WebSocket, guest: Guest, visitor: Visitor) {
-    let _viewing = guest.clock.view();
+/// Serves one page until it goes or the capture ends. A quiet one is not counted.
+pub async fn serve(mut socket: WebSocket, guest: Guest, visitor: Visitor, quiet: bool) {
+    let _viewing = (!quiet).then(|| guest.clock.view());
     // Opening a view is a use of the session; watching it is not.
-    guest.clock.touch();
+    if !quiet {
+        guest.clock.touch();
+    }
     let screen = match guest.views.open(&guest).await {
         Ok(screen) => screen,
         Err(error) => {

@@ -12,6 +12,7 @@ use tracing::{Instrument, info_span, warn};
 
 use crate::error::ApiError;
 use crate::metrics::Outcome;
+use crate::recorder::Recorders;
 use crate::urls::Base;
 use crate::{App, audit};
 
@@ -45,6 +46,7 @@ pub(crate) async fn call_tool(
         session.id = %session.id,
         berth.tool.outcome = Empty,
     );
+    let sent = arguments.clone();
     let answer = run(app, session, tool, arguments, base)
         .instrument(span.clone())
         .await;
@@ -63,6 +65,12 @@ pub(crate) async fn call_tool(
         span.record("otel.status_code", "ERROR");
     }
     app.tool_metrics.count(tool, outcome, started);
+    let told = match &answer {
+        Ok(answer) => &answer.body,
+        Err(error) => error.message.as_bytes(),
+    };
+    app.recorders
+        .called(session, tool, (&sent, told), outcome != Outcome::Ok, started);
     Ok(answer?.body)
 }
 
@@ -90,6 +98,7 @@ async fn run(
     }
     audit::note(|note| note.tool = Some(tool.to_owned()));
     let _call = app.control.begin_call(session).await?;
+    Recorders::runs(app, session, tool);
     let pictures = base.pictures(&app.control.pictures_link(session));
     tokio::select! {
         answer = session.guest.call_tool(tool, arguments, &pictures, CALL_TIMEOUT) => match answer {

@@ -21,6 +21,7 @@ mod metrics;
 mod openapi;
 mod pages;
 mod proxy;
+mod recorder;
 mod request;
 mod router;
 mod routes;
@@ -39,6 +40,7 @@ pub use audit::{Audit, AuditError};
 pub use listen::{Listener, serve};
 pub use metrics::{Metrics, MetricsAccess};
 pub use tls::{Tls, TlsError, read_certificates, read_key};
+pub use recorder::RecordConfig;
 pub use urls::LinksUrl;
 
 /// What the handlers share.
@@ -56,6 +58,7 @@ pub(crate) struct App {
     pub(crate) follow: Option<Follow>,
     pub(crate) tool_metrics: metrics::ToolMetrics,
     pub(crate) mcp: Arc<mcp::Mcp>,
+    pub(crate) recorders: Arc<recorder::Recorders>,
     /// Cancelled when the server stops: open tunnels end, clients connect again.
     pub(crate) stop: CancellationToken,
     /// Connections and tunnels that a stop waits for.
@@ -79,6 +82,8 @@ pub struct Config {
     pub audit: Arc<Audit>,
     /// What is counted, and who may read it.
     pub metrics: Metrics,
+    /// Where and how sessions are recorded, if they are.
+    pub record: Option<RecordConfig>,
     /// How traces are continued, if they are exported.
     pub follow: Option<Follow>,
 }

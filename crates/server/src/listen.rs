@@ -24,6 +24,7 @@ use tracing::{debug, info, warn};
 
 use crate::mcp::Mcp;
 use crate::metrics::{ToolMetrics, UPKEEP_EVERY};
+use crate::recorder::Recorders;
 use crate::request::Peer;
 use crate::router::{collapse_slashes, router};
 use crate::tls::{Accepted, Tls};
@@ -96,6 +97,7 @@ pub async fn serve(listener: Listener, control: Arc<Control>, config: Config, st
     });
     let app = App {
         tool_metrics: ToolMetrics::new(control.session_tools()),
+        recorders: Arc::new(Recorders::new(config.record)),
         mcp: Arc::new(Mcp::new(control.session_tools())),
         control,
         metrics,

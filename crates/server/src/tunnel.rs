@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use berth_agb_api::Code;
 use berth_control::{Grant, Session};
-use berth_guest_api::{VIEW_NAME, VIEW_RIGHTS, VIEW_TICKET, ViewRights, percent_encode};
+use berth_guest_api::{VIEW_NAME, VIEW_QUIET, VIEW_RIGHTS, VIEW_TICKET, ViewRights, percent_encode};
 use http::header::{
     CONNECTION, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -19,6 +19,7 @@ use tracing::debug;
 
 use crate::edge::{self, explained};
 use crate::error::ApiError;
+use crate::recorder::Recorders;
 use crate::urls::{host, is_secure};
 use crate::{App, audit};
 
@@ -36,8 +37,9 @@ pub(crate) enum Tunnel {
     /// Code runs. Stays open while the session is paused, and thaws it when the client sends something. When the server
     /// stops, code that runs may finish.
     Stream,
-    /// A live view. Ends with its ticket, and when the session is paused: the page then says so.
-    View(Grant),
+    /// A live view. Ends with its ticket, and when the session is paused: the page then says so. The flag: it is a
+    /// recorder's, and no use of the session.
+    View(Grant, bool),
 }
 
 /// Connects the client's WebSocket to the guest's. The tunnel ends with the session, with the server, when either side
@@ -52,11 +54,12 @@ pub(crate) async fn open(
     audit::uses(&session);
     let mut headers = handshake(request.headers())?;
     let mut held = None;
-    if let Tunnel::View(grant) = &kind {
+    if let Tunnel::View(grant, quiet) = &kind {
         headers.extend(handed_over(
             grant.rights,
             grant.name.as_deref(),
             grant.ticket_id.as_deref(),
+            *quiet,
         ));
         // Before the guest is asked: a ticket that is revoked meanwhile opens nothing.
         held = Some(grant.hold());
@@ -65,6 +68,9 @@ pub(crate) async fn open(
         Ok(guest) => guest,
         Err(error) => return Err(explained(&session, error).await),
     };
+    if let Tunnel::View(..) = &kind {
+        Recorders::begin(app, &session);
+    }
     let client = hyper::upgrade::on(&mut request);
     let (app, connections) = (app.clone(), app.connections.clone());
     let opened = audit::opened();
@@ -75,7 +81,7 @@ pub(crate) async fn open(
             Ok(client) => client,
             Err(error) => return debug!("a client left during the handshake: {error}"),
         };
-        let _view = matches!(kind, Tunnel::View(_)).then(|| session.begin_view());
+        let _view = matches!(kind, Tunnel::View(..)).then(|| session.begin_view());
         let client = TokioIo::new(client);
         let mut client = tokio_util::io::InspectReader::new(client, |_| edge::thaw(&app, &session));
         let mut guest = guest.io;
@@ -83,7 +89,7 @@ pub(crate) async fn open(
             tokio::io::copy_bidirectional_with_sizes(&mut client, &mut guest, BUFFER_BYTES, BUFFER_BYTES);
         let over = async {
             match (&kind, &held) {
-                (Tunnel::View(grant), Some(held)) => tokio::select! {
+                (Tunnel::View(grant, _), Some(held)) => tokio::select! {
                     () = tokio::time::sleep(left(grant)) => {}
                     () = session.paused() => {}
                     () = held.revoked() => {}
@@ -125,18 +131,20 @@ fn left(grant: &Grant) -> Duration {
 }
 
 /// What the guest is told of whoever opens a view.
-fn handed_over(
+pub(crate) fn handed_over(
     rights: ViewRights,
     name: Option<&str>,
     ticket_id: Option<&str>,
+    quiet: bool,
 ) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     let said = [
         (VIEW_RIGHTS, rights.to_string()),
         (VIEW_NAME, percent_encode(name.unwrap_or_default())),
         (VIEW_TICKET, percent_encode(ticket_id.unwrap_or_default())),
     ];
+    let quiet = quiet.then(|| (VIEW_QUIET, "1".to_owned()));
     // All of it is words and escapes, so none is left out.
-    said.into_iter().filter_map(|(name, value)| {
+    said.into_iter().chain(quiet).filter_map(|(name, value)| {
         let value = HeaderValue::try_from(value).ok()?;
         Some((HeaderName::from_static(name), value))
     })
@@ -244,21 +252,30 @@ mod tests {
         let mut sent = HeaderMap::new();
         sent.insert(UPGRADE, HeaderValue::from_static("websocket"));
         sent.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("k"));
-        for name in [VIEW_RIGHTS, VIEW_NAME, VIEW_TICKET, "cookie", "authorization"] {
+        for name in [
+            VIEW_RIGHTS,
+            VIEW_NAME,
+            VIEW_TICKET,
+            VIEW_QUIET,
+            "cookie",
+            "authorization",
+        ] {
             sent.insert(name, HeaderValue::from_static("view,control"));
         }
         let mut passed = handshake(&sent).unwrap();
         assert_eq!(passed.len(), 4, "{passed:?}");
 
         let rights = ViewRights::parse("view,files").unwrap();
-        passed.extend(handed_over(rights, Some("Zoë\r\nx: y"), Some("t-1")));
+        passed.extend(handed_over(rights, Some("Zoë\r\nx: y"), Some("t-1"), true));
         assert_eq!(passed[VIEW_RIGHTS], "view,files");
         assert_eq!(passed[VIEW_NAME], "Zo%C3%AB%0D%0Ax%3A%20y");
         assert_eq!(passed[VIEW_TICKET], "t-1");
+        assert_eq!(passed[VIEW_QUIET], "1");
 
-        let whole: HeaderMap = handed_over(ViewRights::ALL, None, None).collect();
+        let whole: HeaderMap = handed_over(ViewRights::ALL, None, None, false).collect();
         assert_eq!(whole[VIEW_RIGHTS], ViewRights::ALL.to_string());
         assert!(whole[VIEW_NAME].is_empty() && whole[VIEW_TICKET].is_empty());
+        assert!(!whole.contains_key(VIEW_QUIET));
     }
 
     fn allowed(origin: &str, host: &str, public_url: Option<&str>, secure: bool) -> bool {

@@ -80,7 +80,7 @@ fn table(viewers: &Viewers, now: Timestamp) -> String {
 }
 
 /// A time as a person writes it; the server says what is too long.
-fn ttl(text: &str) -> Result<Duration, String> {
+pub(super) fn ttl(text: &str) -> Result<Duration, String> {
     let span = text.parse::<SignedDuration>().ok();
     span.filter(|span| *span >= SignedDuration::from_secs(1))
         .and_then(|span| Duration::try_from(span).ok())

@@ -9,10 +9,10 @@ use berth_control::{Grant, TicketState};
 use berth_guest_api::{VIEW, percent_encode};
 use http::header::{CACHE_CONTROL, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use crate::body::Path;
+use crate::body::{Path, Query};
 use crate::error::ApiError;
 use crate::openapi::{OfFile, OfPage, OfPath, OfTicket};
 use crate::tunnel::{self, Tunnel};
@@ -181,16 +181,27 @@ pub(crate) async fn status(State(app): State<App>, Path(ticket): Path<String>) -
         .into_response())
 }
 
+/// Query of `GET /view/{ticket}/ws`.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct OpenQuery {
+    /// It does not count as use of the session, as for a recorder, which opens it again and again.
+    #[serde(default)]
+    #[param(required = false)]
+    quiet: bool,
+}
+
 /// The screen's WebSocket. Ends when the ticket expires or is revoked.
 #[utoipa::path(
     get, path = "/view/{ticket}/ws", operation_id = "viewStream", tag = "Live view",
-    params(("ticket" = String, Path, description = "The ticket in the URL that `getSession` answers")),
+    params(("ticket" = String, Path, description = "The ticket in the URL that `getSession` answers"), OpenQuery),
     responses((status = 101, description = "The WebSocket is open"), OfTicket),
     security(("ticket" = [])),
 )]
 pub(crate) async fn open(
     State(app): State<App>,
     Path(ticket): Path<String>,
+    Query(OpenQuery { quiet }): Query<OpenQuery>,
     request: Request,
 ) -> Result<Response, ApiError> {
     tunnel::check_origin(&app, request.headers())?;
@@ -199,8 +210,11 @@ pub(crate) async fn open(
         return Err(ApiError::new(Code::SessionPaused, PAUSED));
     }
     let session = Arc::clone(&grant.session);
-    let _call = app.control.begin_call(&session).await?;
-    tunnel::open(&app, session, VIEW, request, Tunnel::View(grant)).await
+    let _call = match quiet {
+        true => None,
+        false => Some(app.control.begin_call(&session).await?),
+    };
+    tunnel::open(&app, session, VIEW, request, Tunnel::View(grant, quiet)).await
 }
 
 /// What a ticket gives, or why it gives nothing.
