@@ -1,5 +1,6 @@
 import { defineConfig } from 'vite'
 
+// Two pages: the live view, and the player of recordings, which `berth recording play` serves at `/KEY/play/`.
 // The page is served at `<prefix>/view/<ticket>/` and its assets at `<prefix>/view/assets/`, where nobody who
 // builds it knows the prefix. So every reference is relative: from the page one folder up, between assets none.
 export default defineConfig({
@@ -10,6 +11,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: false,
     sourcemap: false,
+    rolldownOptions: { input: ['index.html', 'player.html'] },
   },
   experimental: {
     renderBuiltUrl(filename, { hostType }) {

@@ -10,6 +10,7 @@ mod image;
 mod key;
 mod logs;
 mod pictures;
+mod recording;
 mod remote;
 mod run;
 mod serve;
@@ -48,6 +49,8 @@ enum Command {
     /// Say what this machine has and lacks, with the command that fixes it.
     Doctor(doctor::Args),
     Session(session::Args),
+    #[command(subcommand)]
+    Recording(recording::Command),
     #[command(after_help = remote::EXIT_CODES_OF_A_COMMAND)]
     Exec(exec::Args),
     #[command(after_help = remote::EXIT_CODES_OF_A_COMMAND)]
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Command::Image(args) => image::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Session(args) => session::run(&args),
+        Command::Recording(command) => recording::run(command),
         Command::Exec(args) => exec::run(&args),
         Command::Shell(args) => shell::run(&args),
         Command::Run(args) => run::run(&args),
@@ -120,6 +124,9 @@ mod tests {
         for line in [
             "berth session list --json --label a=b --all",
             "berth session --endpoint http://h --json create --image i --label a=b --label c=d --idle-timeout 60",
+            "berth session record s-1 -o f --for 10m",
+            "berth recording play f --port 8000",
+            "berth recording export f --fps 60",
             "berth session rm s-1 s-2",
             "berth session rm --all",
             "berth exec --timeout 5 s-1 -- ls --json -l",
@@ -140,6 +147,8 @@ mod tests {
             "berth session create --label a",
             "berth session create --idle-timeout 0",
             "berth session rm",
+            "berth session record s-1 --for 0s",
+            "berth recording export f --fps 0",
             "berth session rm --all s-1",
             "berth exec s-1",
             "berth exec s-1 ls",

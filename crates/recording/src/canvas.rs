@@ -300,3 +300,86 @@ impl<'a> Fields<'a> {
         self.array().map(|[r, g, b]| u32::from_be_bytes([0, r, g, b]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use flate2::{Compress, Compression, FlushCompress};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HELLO: [u8; 7] = [1, 1, 9, 0, 7, 0, 1];
+    const HEAD: [u8; 8] = [0; 8];
+
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        [&[kind][..], &HEAD, body].concat()
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_drawn_or_refused(
+            kind in 0u8..10, body in proptest::collection::vec(prop_oneof![0u8..10, any::<u8>()], 0..120),
+        ) {
+            let mut canvas = Canvas::default();
+            let _ = canvas.take(&message(kind, &body));
+            canvas.take(&HELLO).unwrap();
+            let _ = canvas.take(&message(kind, &body));
+            let _ = canvas.take(&body);
+        }
+
+        #[test]
+        fn deflated_and_plain_operations_draw_the_same(
+            x in 0u16..9, y in 0u16..7, bytes in proptest::collection::vec(any::<u8>(), 9 * 7 * 3),
+        ) {
+            let (width, height) = (9 - x, 7 - y);
+            let area: Vec<u8> = [x, y, width, height].map(u16::to_le_bytes).concat();
+            let pixels = &bytes[..usize::from(width * height) * 3];
+            let copy: Vec<u8> = [0, 0, 1, 1, 8, 6].map(u16::to_le_bytes).concat();
+            let ops = [&[4][..], &area, pixels, &[1], &copy].concat();
+            let (mut plain, mut deflated) = (Canvas::default(), Canvas::default());
+            plain.take(&HELLO).unwrap();
+            deflated.take(&HELLO).unwrap();
+            plain.take(&message(3, &ops)).unwrap();
+            let mut compress = Compress::new(Compression::fast(), false);
+            let mut packed = Vec::with_capacity(1000);
+            compress.compress_vec(&ops, &mut packed, FlushCompress::Sync).unwrap();
+            let length = (ops.len() as u32).to_le_bytes();
+            deflated.take(&message(2, &[&length[..], &packed].concat())).unwrap();
+            prop_assert_eq!(&plain.pixels, &deflated.pixels);
+        }
+    }
+
+    #[test]
+    fn a_copy_reads_what_was_there_before() {
+        for (sx, sy, x, y) in [
+            (0u16, 0u16, 1u16, 1u16),
+            (1, 1, 0, 0),
+            (0, 1, 1, 0),
+            (1, 0, 0, 0),
+            (0, 0, 1, 0),
+        ] {
+            let mut canvas = Canvas::default();
+            canvas.take(&HELLO).unwrap();
+            canvas.pixels = (0..63).collect();
+            let before = canvas.pixels.clone();
+            let ops: Vec<u8> = [sx, sy, x, y, 8, 6].map(u16::to_le_bytes).concat();
+            canvas.take(&message(3, &[&[1][..], &ops].concat())).unwrap();
+            for row in 0..6 {
+                for column in 0..8 {
+                    let to = (usize::from(y) + row) * 9 + usize::from(x) + column;
+                    let from = (usize::from(sy) + row) * 9 + usize::from(sx) + column;
+                    assert_eq!(canvas.pixels[to], before[from]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_update_cannot_work_without_end() {
+        let mut canvas = Canvas::default();
+        canvas.take(&HELLO).unwrap();
+        let fill: Vec<u8> = [&[2][..], &[0, 0, 0, 0, 9, 0, 7, 0], &[1, 2, 3]].concat();
+        assert!(canvas.take(&message(3, &fill.repeat(64))).unwrap());
+        assert!(canvas.take(&message(3, &fill.repeat(65))).is_err());
+    }
+}

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! In: messages as a live view's server sends them, events as JSON. Out: a file in the format of [`format`](mod@format), which a page
-//! plays. A recorder is a viewer that looks and does nothing else, so where nothing moves
+//! plays and [`export()`] turns into WebM. A recorder is a viewer that looks and does nothing else, so where nothing moves
 //! nothing is written.
 //!
 //! Never: HTTP; a length of a file or a message that is believed without a limit, for a session chose what is in them.
@@ -15,14 +15,17 @@
 
 mod canvas;
 mod event;
+mod export;
 mod file;
 mod film;
 pub mod format;
 mod reader;
+mod webm;
 mod writer;
 
 pub use canvas::{Canvas, CanvasError};
 pub use event::{Event, ToolCall};
+pub use export::{Export, ExportError, export};
 pub use file::{Recording, RecordingError};
 pub use film::{End, View, film};
 pub use format::{About, FormatError};

@@ -70,7 +70,12 @@ pub(crate) fn index(accepted: &HeaderMap) -> Option<Response> {
     FILES.get("index.html").map(|file| file.response(accepted))
 }
 
-/// A file of the page.
+/// The page that plays recordings.
+pub(crate) fn player(accepted: &HeaderMap) -> Option<Response> {
+    FILES.get("player.html").map(|file| file.response(accepted))
+}
+
+/// A file of these pages.
 pub(crate) fn asset(name: &str, accepted: &HeaderMap) -> Option<Response> {
     FILES
         .get(&format!("assets/{name}"))

@@ -19,7 +19,7 @@ use crate::tunnel::{self, Tunnel};
 use crate::{App, audit, pages};
 
 /// What the page may do: talk to its own server, and nothing else. Other sites may frame it; that is a use of it.
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
+pub(crate) const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
                            connect-src 'self'; base-uri 'none'; form-action 'none'";
 
 /// What a page is told that wants to connect again to a paused session.

@@ -1,0 +1,285 @@
+"""Recordings of a session's screen: made by a command and by a setting, played in a browser, exported to WebM."""
+
+import functools
+import http.server
+import json
+import os
+import signal
+import stat
+import struct
+import subprocess
+import threading
+import time
+
+import pytest
+from conftest import IMAGE, visit, wait_until
+
+# Noise and flat areas, in a window: what tiles and video have to show.
+DRAW = """
+import random
+from PIL import Image, ImageDraw
+random.seed(7)
+image = Image.new("RGB", (400, 300))
+image.putdata([(random.randrange(256), random.randrange(256), random.randrange(256)) for _ in range(400 * 300)])
+ImageDraw.Draw(image).rectangle((10, 10, 200, 100), fill=(200, 30, 40))
+image.save("/tmp/shown.png")
+"""
+
+GRAB = """
+import numpy as np
+from PIL import ImageGrab
+pixels = np.asarray(ImageGrab.grab(xdisplay=":0").convert("RGB")).astype(np.uint32)
+hash_ = 0
+for value in (pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]).ravel().tolist():
+    hash_ = (hash_ * 31 + value) & 0xffffffff
+print(hash_)
+"""
+
+HASH_OF_THE_CANVAS = """(() => {
+  const canvas = document.querySelector('#screen')
+  const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
+  let hash = 0
+  for (let i = 0; i < data.length; i += 4)
+    hash = (Math.imul(hash, 31) + (data[i] << 16 | data[i + 1] << 8 | data[i + 2])) >>> 0
+  return hash
+})()"""
+
+
+def records(path):
+    """Kind, time and payload of each record."""
+    data = path.read_bytes()
+    assert data[:8] == b"BERTHRC\x01"
+    at, found = 8, []
+    while at + 13 <= len(data):
+        length, kind, moment = struct.unpack_from("<IBQ", data, at)
+        found.append((kind, moment, data[at + 13:at + 13 + length]))
+        at += 13 + length
+    return found
+
+
+def until(condition, what, deadline_s=30):
+    deadline = time.monotonic() + deadline_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+    return value
+
+
+def quiet_size(path):
+    """The file's size, once it has not grown for three seconds."""
+    size, since, deadline = -1, time.monotonic(), time.monotonic() + 60
+    while time.monotonic() - since < 3:
+        assert time.monotonic() < deadline, "the file grows and grows"
+        if path.exists() and path.stat().st_size != size:
+            size, since = path.stat().st_size, time.monotonic()
+        time.sleep(0.1)
+    return size
+
+
+def hash_of_the_screen(session):
+    run = session.code.run(GRAB, "python")
+    assert run.success, run.error_message
+    return int(run.logs.stdout[0])
+
+
+def act(session):
+    """A terminal that scrolls, then a picture; both move much."""
+    assert session.code.run(DRAW, "python").success
+    done = session.command.execute(
+        "export DISPLAY=:0; xterm -geometry 100x40+50+50 -e 'seq 1 20000; touch /tmp/scrolled; sleep 1000' "
+        "> /dev/null 2>&1 & for n in $(seq 300); do test -e /tmp/scrolled && exit 0; sleep 0.1; done; exit 1",
+        timeout_ms=40000)
+    assert done.success, done.error_message
+    shown = session.command.execute(
+        "export DISPLAY=:0; gpicview /tmp/shown.png > /dev/null 2>&1 & "
+        "DISPLAY=:0 timeout 10 xdotool search --sync --onlyvisible --name shown.png", timeout_ms=15000)
+    assert shown.success, shown.error_message
+
+
+def last_picture(session, path):
+    """The screen's hash when the recording has all of it."""
+    for _ in range(5):
+        before = hash_of_the_screen(session)
+        quiet_size(path)
+        if hash_of_the_screen(session) == before:
+            return before
+    raise AssertionError("the screen changes and changes")
+
+
+@pytest.fixture
+def player(server, page):
+    """Plays a recording in the browser."""
+    processes = []
+
+    def play(path):
+        process = subprocess.Popen([server.berth, "recording", "play", path], stdout=subprocess.PIPE, text=True)
+        processes.append(process)
+        visit(page, process.stdout.readline().strip())
+        wait_until_played(page)
+        return page
+
+    yield play
+    for process in processes:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+
+
+def wait_until_played(page, expression="true"):
+    wait_until(page, f"Boolean(window.__berthPlayer) && window.__berthPlayer.settled && {expression}", 40)
+
+
+def seek(page, time_ms):
+    page.evaluate(f"window.__berthPlayer.seek({time_ms})")
+    wait_until_played(page)
+
+
+@pytest.fixture
+def recording(server, session, tmp_path):
+    """A recording by hand of a session that draws; the hash of its last picture."""
+    path = tmp_path / "by-hand.berthrec"
+    command = [server.berth, "session", "--endpoint", server.endpoint, "--api-key", server.key, "record",
+               session.session_id, "-o", path]
+    recorder = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until(path.exists, "no recording began")
+    act(session)
+    wanted = last_picture(session, path)
+    recorder.send_signal(signal.SIGINT)
+    out, error = recorder.communicate(timeout=20)
+    assert recorder.returncode == 0 and out.strip() == str(path), error
+    return path, wanted
+
+
+def test_a_recording_by_hand_plays_and_exports(server, recording, player, page):
+    path, wanted = recording
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    kinds = [kind for kind, _, _ in records(path)]
+    assert kinds[:3] == [1, 2, 3] and kinds[-1] == 5 and 4 not in kinds
+    assert path.read_bytes()[-8:] == b"BERTHEND"
+
+    player(path)
+    size = page.evaluate("window.__berthPlayer.size")
+    assert size == {"width": 1280, "height": 720}
+    duration = page.evaluate("window.__berthPlayer.duration")
+    seek(page, duration)
+    assert page.evaluate(HASH_OF_THE_CANVAS) == wanted, "the last picture is that of the screen"
+    seek(page, duration / 3)
+    assert page.evaluate(HASH_OF_THE_CANVAS) != wanted
+    seek(page, duration)
+    assert page.evaluate(HASH_OF_THE_CANVAS) == wanted
+    # It plays by itself, fast and over what stands still, to the same end.
+    seek(page, 0)
+    page.select_option("#speed", "8")
+    page.click("#play")
+    wait_until_played(page, "!window.__berthPlayer.playing")
+    assert page.evaluate("window.__berthPlayer.time") == duration
+    assert page.evaluate(HASH_OF_THE_CANVAS) == wanted
+
+    # What is there is not replaced.
+    again = subprocess.run([server.berth, "session", "--endpoint", server.endpoint, "--api-key", server.key, "record",
+                            "s-nothing", "-o", path], capture_output=True, text=True)
+    assert again.returncode == 3, again.stderr
+
+    video = path.with_suffix(".webm")
+    done = subprocess.run([server.berth, "recording", "export", path], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.strip() == str(video), done.stderr
+    assert stat.S_IMODE(video.stat().st_mode) == 0o600
+    plays(page, video, duration)
+
+
+def plays(page, video, duration):
+    """Chromium plays a video to its end, and seeks in it."""
+    folder = functools.partial(http.server.SimpleHTTPRequestHandler, directory=video.parent)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), folder) as files:
+        threading.Thread(target=files.serve_forever, daemon=True).start()
+        (video.parent / "video.html").write_text(f"<video muted src='{video.name}'></video>")
+        visit(page, f"http://127.0.0.1:{files.server_port}/video.html")
+        wait_until(page, "document.querySelector('video').readyState >= 2 || document.querySelector('video').error")
+        assert page.evaluate("document.querySelector('video').error") is None
+        shown = page.evaluate("(v => [v.videoWidth, v.videoHeight, v.duration])(document.querySelector('video'))")
+        assert shown[:2] == [1280, 720] and abs(shown[2] * 1000 - duration) < 500
+        page.evaluate(f"document.querySelector('video').currentTime = {duration / 1000 - 0.5}")
+        page.evaluate("(v => { v.playbackRate = 4; return v.play() })(document.querySelector('video'))")
+        wait_until(page, "document.querySelector('video').ended")
+        files.shutdown()
+
+
+def test_the_setting_records_what_is_used_with_its_tool_calls(new_server, tmp_path, page, browser):
+    from agb.session_params import CreateSessionParams
+
+    folder = tmp_path / "recordings"
+    server = new_server("--pool", "1", "--record", folder, "--idle-timeout", "3600")
+    agb = server.agb()
+    created = agb.create(CreateSessionParams(image_id=IMAGE))
+    assert created.success, created.error_message
+    session = created.session
+    path = folder / f"{session.session_id}.berthrec"
+    try:
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert session.command.execute("echo before").success
+        assert not path.exists(), "no desktop was started, so there is nothing to record"
+        running = session.command.execute("pgrep Xvfb | wc -l")
+        assert running.stdout.strip() == "0", "the recorder starts no desktop"
+
+        assert session.call_mcp_tool("get_screen_size", {}).success
+        until(path.exists, "no recording began")
+        assert session.command.execute("echo 'the word'").success
+        assert not session.call_mcp_tool("read_file", {"path": "/nowhere"}).success
+        act(session)
+        wanted = last_picture(session, path)
+        size = quiet_size(path)
+        detail = server.api_detail(session.session_id) if hasattr(server, "api_detail") else None
+        assert detail is None or detail["viewers"] == 0
+
+        # The server restarts: the recording goes on in the same file.
+        server.stop()
+        assert path.stat().st_size > size and path.read_bytes()[-8:] == b"BERTHEND"
+        server.start()
+        assert session.call_mcp_tool("get_screen_size", {}).success
+        until(lambda: path.read_bytes()[-8:] != b"BERTHEND" and path.stat().st_size > size, "it does not go on")
+        assert last_picture(session, path) == wanted
+    finally:
+        assert agb.delete(session).success
+    until(lambda: path.read_bytes()[-8:] == b"BERTHEND", "the recording has no end")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    found = records(path)
+    assert [kind for kind, _, _ in found].count(2) >= 2, "a segment for each start of the server"
+    assert [moment for _, moment, _ in found] == sorted(moment for _, moment, _ in found)
+    calls = [json.loads(payload) for kind, _, payload in found if kind == 4]
+    said = next(call for call in calls if "the word" in call["arguments"])
+    assert said["name"] == "shell" and "the word" in said["output"] and not said["failed"]
+    assert any(call["name"] == "read_file" and call["failed"] for call in calls)
+    assert not any("before" in call["arguments"] for call in calls)
+
+    process = subprocess.Popen([server.berth, "recording", "play", path], stdout=subprocess.PIPE, text=True)
+    try:
+        visit(page, process.stdout.readline().strip())
+        wait_until_played(page)
+        seek(page, page.evaluate("window.__berthPlayer.duration"))
+        assert page.evaluate(HASH_OF_THE_CANVAS) == wanted
+        assert page.locator(".call").count() == len(calls)
+        assert "the word" in page.locator("#calls").inner_text()
+        page.locator(".call-head").first.click()
+        wait_until_played(page)
+        page.screenshot(path=os.environ.get("BERTH_SHOT", str(tmp_path / "player.png")))
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+
+
+def test_an_unused_session_is_released_though_it_is_recorded(new_server, tmp_path):
+    """Something moves all the time, and nobody uses the session."""
+    from agb.session_params import CreateSessionParams
+
+    folder = tmp_path / "recordings"
+    server = new_server("--pool", "1", "--record", folder, "--record-max-bytes", "1048576", "--idle-timeout", "20")
+    agb = server.agb()
+    session = agb.create(CreateSessionParams(image_id=IMAGE)).session
+    path = folder / f"{session.session_id}.berthrec"
+    assert session.call_mcp_tool("get_screen_size", {}).success
+    moving = "DISPLAY=:0 setsid xterm -geometry 100x40 -e 'while :; do head -c 3000 /dev/urandom | base64; sleep 0.1; done' "
+    assert session.command.execute(moving + "> /dev/null 2>&1 &").success
+    until(lambda: path.exists() and path.read_bytes()[-8:] == b"BERTHEND", "it has no end", 90)
+    assert path.stat().st_size < (1 << 20) + (1 << 19), "the limit holds"
+    last = [json.loads(payload) for kind, _, payload in records(path) if kind == 4][-1]
+    assert last["kind"] == "note" and "limit of 1 MiB" in last["text"]
+    until(lambda: not agb.get(session.session_id).success, "the recorder keeps the session alive", 60)
