@@ -12,6 +12,8 @@ import threading
 import time
 
 import pytest
+import requests
+from agb.session_params import CreateSessionParams
 from conftest import IMAGE, visit, wait_until
 
 # Noise and flat areas, in a window: what tiles and video have to show.
@@ -204,8 +206,6 @@ def plays(page, video, duration):
 
 
 def test_the_setting_records_what_is_used_with_its_tool_calls(new_server, tmp_path, page, browser):
-    from agb.session_params import CreateSessionParams
-
     folder = tmp_path / "recordings"
     server = new_server("--pool", "1", "--record", folder, "--idle-timeout", "3600")
     agb = server.agb()
@@ -227,8 +227,7 @@ def test_the_setting_records_what_is_used_with_its_tool_calls(new_server, tmp_pa
         act(session)
         wanted = last_picture(session, path)
         size = quiet_size(path)
-        detail = server.api_detail(session.session_id) if hasattr(server, "api_detail") else None
-        assert detail is None or detail["viewers"] == 0
+        assert detail(server, session.session_id)["viewers"] == 0, "a recorder is no viewer"
 
         # The server restarts: the recording goes on in the same file.
         server.stop()
@@ -266,20 +265,47 @@ def test_the_setting_records_what_is_used_with_its_tool_calls(new_server, tmp_pa
         assert process.wait(10) == 0
 
 
-def test_an_unused_session_is_released_though_it_is_recorded(new_server, tmp_path):
-    """Something moves all the time, and nobody uses the session."""
-    from agb.session_params import CreateSessionParams
+MOVING = ("DISPLAY=:0 setsid xterm -geometry 100x40 -e 'while :; do head -c 3000 /dev/urandom | base64; sleep 0.1; done' "
+          "> /dev/null 2>&1 &")
 
+
+def detail(server, session_id):
+    """All that is known of a session, without using it."""
+    answer = requests.get(f"{server.endpoint}/api/v1/sessions/{session_id}", timeout=20,
+                          headers={"Authorization": f"Bearer {server.key}"})
+    return answer.json()["data"]
+
+
+def test_an_unused_session_is_released_though_it_is_recorded(new_server, tmp_path):
+    """Something moves all the time, and nobody uses the session; the recorder has opened a second view by then."""
     folder = tmp_path / "recordings"
-    server = new_server("--pool", "1", "--record", folder, "--record-max-bytes", "1048576", "--idle-timeout", "20")
+    server = new_server("--pool", "1", "--record", folder, "--idle-timeout", "45")
+    session = server.agb().create(CreateSessionParams(image_id=IMAGE)).session
+    path = folder / f"{session.session_id}.berthrec"
+    assert session.call_mcp_tool("get_screen_size", {}).success
+    assert session.command.execute(MOVING).success
+    until(lambda: detail(server, session.session_id)["idleSeconds"] >= 35, "the recorder counts as use", 90)
+    assert detail(server, session.session_id)["viewers"] == 0
+    until(lambda: detail(server, session.session_id)["status"] == "FINISH", "the recorder counts as use", 60)
+    assert detail(server, session.session_id)["end"]["reason"] == "idle"
+    until(lambda: path.read_bytes()[-8:] == b"BERTHEND", "it has no end")
+    kinds = [kind for kind, _, _ in records(path)]
+    assert kinds.count(2) >= 2, "one segment in half a minute of movement is too few"
+
+
+def test_a_recording_has_a_limit(new_server, tmp_path):
+    folder = tmp_path / "recordings"
+    server = new_server("--pool", "1", "--record", folder, "--record-max-bytes", "1048576")
     agb = server.agb()
     session = agb.create(CreateSessionParams(image_id=IMAGE)).session
     path = folder / f"{session.session_id}.berthrec"
     assert session.call_mcp_tool("get_screen_size", {}).success
-    moving = "DISPLAY=:0 setsid xterm -geometry 100x40 -e 'while :; do head -c 3000 /dev/urandom | base64; sleep 0.1; done' "
-    assert session.command.execute(moving + "> /dev/null 2>&1 &").success
+    assert session.command.execute(MOVING).success
     until(lambda: path.exists() and path.read_bytes()[-8:] == b"BERTHEND", "it has no end", 90)
-    assert path.stat().st_size < (1 << 20) + (1 << 19), "the limit holds"
+    size = path.stat().st_size
+    assert size < (1 << 20) + (1 << 19)
     last = [json.loads(payload) for kind, _, payload in records(path) if kind == 4][-1]
     assert last["kind"] == "note" and "limit of 1 MiB" in last["text"]
-    until(lambda: not agb.get(session.session_id).success, "the recorder keeps the session alive", 60)
+    assert session.call_mcp_tool("get_screen_size", {}).success, "the session goes on"
+    assert agb.delete(session).success
+    assert path.stat().st_size == size

@@ -180,14 +180,14 @@ impl Recording {
 
     /// Writes a message at `time`. A hello begins a segment, wherever it comes.
     pub(crate) async fn message(&mut self, time: u64, message: &[u8]) -> Result<(), RecordingError> {
-        match message {
-            &[HELLO, _, w0, w1, h0, h1, ..] => {
+        match *message {
+            [HELLO, _, w0, w1, h0, h1, ..] => {
                 let (width, height) = (u16::from_le_bytes([w0, w1]), u16::from_le_bytes([h0, h1]));
                 if (1..=SIDE_MAX).contains(&width) && (1..=SIDE_MAX).contains(&height) {
                     self.writer.segment(time, width, height)?;
                 }
             }
-            &[kind, ..] if is_kept(kind) => {}
+            [kind, ..] if is_kept(kind) => {}
             _ => return Ok(()),
         }
         self.writer.message(time, message)?;
