@@ -27,7 +27,9 @@ impl Agb {
     /// [`Error::SessionEnded`] when the session is over, or the URL is not good any more.
     pub async fn open_view(&self, session_id: &str, url: &str) -> Result<LiveView, Error> {
         let session = self.session(session_id)?;
-        let socket = match url.strip_prefix("http") {
+        // The page's query is not the socket's.
+        let page = url.split('?').next().unwrap_or(url);
+        let socket = match page.strip_prefix("http") {
             Some(rest) => format!("ws{}/ws?quiet=true", rest.trim_end_matches('/')),
             None => return Err(Error::Protocol(format!("the live view's URL is {url:?}"))),
         };

@@ -27,7 +27,7 @@ pub enum Event {
 pub struct ToolCall {
     /// The tool.
     pub name: String,
-    /// Who called: the API key's name, or the way that a session's token was used.
+    /// Who called: the API key's name; empty when a session's token was shown.
     pub who: String,
     /// JSON as it came, cut.
     pub arguments: String,

@@ -31,8 +31,9 @@ const OPEN_TIME_MAX: Duration = Duration::from_secs(20);
 const PICTURE_QUIET: Duration = Duration::from_millis(150);
 const PICTURE_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// Bytes of a first picture. Screens of the largest size have less.
-const PICTURE_BYTES_MAX: usize = 128 << 20;
+/// Bytes and messages of a first picture, which waits in memory. Screens of the largest size have less.
+const PICTURE_BYTES_MAX: usize = 32 << 20;
+const PICTURE_MESSAGES_MAX: usize = 10_000;
 
 /// What is to go to the file waits for more, at most for so long.
 const PENDING_TIME: Duration = Duration::from_secs(1);
@@ -121,7 +122,7 @@ impl<V: View> Coming<V> {
         }
         self.bytes += message.len();
         self.messages.push(message);
-        self.bytes <= PICTURE_BYTES_MAX
+        self.bytes <= PICTURE_BYTES_MAX && self.messages.len() <= PICTURE_MESSAGES_MAX
     }
 }
 

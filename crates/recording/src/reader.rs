@@ -8,7 +8,7 @@ use crate::event::Event;
 use crate::format::{About, FormatError, HEAD_BYTES, Head, Kind, MAGIC, SEGMENTS_MAX};
 
 /// Events that are told of at most.
-const EVENTS_MAX: usize = 100_000;
+const EVENTS_MAX: usize = 20_000;
 
 /// Characters of an event's text that are told of before it is read as a whole.
 const SHOWN_CHARS: usize = 200;

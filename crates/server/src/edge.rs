@@ -69,8 +69,7 @@ pub(crate) async fn call_tool(
         Ok(answer) => &answer.body,
         Err(error) => error.message.as_bytes(),
     };
-    app.recorders
-        .called(session, tool, (&sent, told), outcome != Outcome::Ok, started);
+    Recorders::called(app, session, tool, (&sent, told), outcome != Outcome::Ok, started);
     Ok(answer?.body)
 }
 
@@ -98,7 +97,6 @@ async fn run(
     }
     audit::note(|note| note.tool = Some(tool.to_owned()));
     let _call = app.control.begin_call(session).await?;
-    Recorders::runs(app, session, tool);
     let pictures = base.pictures(&app.control.pictures_link(session));
     tokio::select! {
         answer = session.guest.call_tool(tool, arguments, &pictures, CALL_TIMEOUT) => match answer {

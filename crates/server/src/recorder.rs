@@ -1,12 +1,12 @@
 //! Records the screens of sessions, when the operator wants that: one file for each session whose desktop is in use.
 //!
-//! A recording begins with the first live view or the first call of a desktop tool, since these start the desktop, and a
-//! recorder must not. It ends with the desktop, and goes on when there is one again. It is a viewer like any other to the
+//! A recording begins with the first live view or after the first call of a desktop tool, since these start the desktop,
+//! and a recorder must not. It ends with the desktop, and goes on when there is one again. It is a viewer like any other to the
 //! guest, but quiet: no use of the session. Whatever fails here is a line in the log and nothing else.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use berth_control::Session;
@@ -14,7 +14,7 @@ use berth_guest_api::{VIEW, ViewRights};
 use berth_guest_client::{GuestError, Upgraded};
 use berth_recording::{End, Event, Recording, RecordingError, ToolCall, View, film};
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use http::header::{
     CONNECTION, HOST, HeaderMap, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
@@ -30,11 +30,19 @@ use crate::{App, audit, tunnel};
 /// Calls that wait to be written. More than that at once are left out.
 const EVENTS_MAX: usize = 256;
 
-/// Longest message of a guest.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// Longest message of a guest: the engine keeps far below, and each recording may hold some of them in memory.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// The group of the tools that start the desktop.
 const DESKTOP_TOOLS: &str = "wuying_computer";
+
+/// Those of them that do their work without it.
+const WITHOUT_DESKTOP: [&str; 4] = [
+    "get_installed_apps",
+    "stop_app_by_pid",
+    "stop_app_by_pname",
+    "stop_app_by_cmd",
+];
 
 /// What other viewers see.
 const NAME: &str = "recorder";
@@ -79,7 +87,7 @@ impl Recorders {
         let Some(config) = &this.config else { return };
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         {
-            let mut live = this.live.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut live = this.live();
             if live.contains_key(&session.id) {
                 return;
             }
@@ -87,46 +95,43 @@ impl Recorders {
         }
         let (app, session, config) = (app.clone(), Arc::clone(session), config.clone());
         app.connections.clone().spawn(async move {
-            match record(&app, &session, &config, events).await {
-                // Each attempt would end at once.
-                Ok(true) => tokio::select! {
-                    _ = session.ended() => {}
-                    () = app.stop.cancelled() => {}
-                },
-                Ok(false) => {}
+            let over = match record(&app, &session, &config, events).await {
+                Ok(full) => full,
+                Err(Failed::View(_)) if session.ended().now_or_never().is_some() => true,
                 Err(error) => {
+                    let is_view = matches!(error, Failed::View(_));
                     let error = &error as &dyn std::error::Error;
                     warn!(error, "session {} is not recorded", session.id);
+                    !is_view
+                }
+            };
+            if over {
+                // Each further attempt would end as this one.
+                tokio::select! {
+                    _ = session.ended() => {}
+                    () = app.stop.cancelled() => {}
                 }
             }
-            let mut live = app.recorders.live.lock().unwrap_or_else(PoisonError::into_inner);
-            live.remove(&session.id);
+            app.recorders.live().remove(&session.id);
         });
-    }
-
-    /// A tool is about to run in a session, which is awake.
-    pub(crate) fn runs(app: &App, session: &Arc<Session>, tool: &str) {
-        if app.recorders.config.is_some() {
-            let mut known = app.control.session_tools().iter();
-            if known.any(|spec| spec.name == tool && spec.server == DESKTOP_TOOLS) {
-                Self::begin(app, session);
-            }
-        }
     }
 
     /// A tool call is over. Its answer is cut and not read.
     pub(crate) fn called(
-        &self,
-        session: &Session,
+        app: &App,
+        session: &Arc<Session>,
         tool: &str,
         (arguments, answer): (&[u8], &[u8]),
         failed: bool,
         started: Instant,
     ) {
-        if self.config.is_none() {
+        if app.recorders.config.is_none() {
             return;
         }
-        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        if !failed && starts_desktop(app, tool) {
+            Self::begin(app, session);
+        }
+        let live = app.recorders.live();
         let Some(events) = live.get(&session.id) else {
             return;
         };
@@ -143,6 +148,17 @@ impl Recorders {
             debug!("a call of session {} is not in its recording", session.id);
         }
     }
+
+    fn live(&self) -> MutexGuard<'_, HashMap<String, mpsc::Sender<Event>>> {
+        // No change in here stops half-way.
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the desktop runs after this tool has done what it was asked for.
+fn starts_desktop(app: &App, tool: &str) -> bool {
+    let mut known = app.control.session_tools().iter();
+    known.any(|spec| spec.name == tool && spec.server == DESKTOP_TOOLS) && !WITHOUT_DESKTOP.contains(&tool)
 }
 
 /// Records until the session, the server or the desktop ends. True: the file is full.

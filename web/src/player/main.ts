@@ -142,7 +142,7 @@ function markEvents(contents: Contents): void {
     line.setAttribute('width', '2')
     line.setAttribute('height', '8')
     const failed = event.event.kind === 'tool' && event.event.failed
-    line.setAttribute('class', failed ? 'mark failed' : 'mark')
+    line.setAttribute('class', failed ? 'tick failed' : 'tick')
     marks.append(line)
   }
 }

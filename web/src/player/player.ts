@@ -142,13 +142,12 @@ export class Player {
         )
       ]
     if (!segment) return
-    const until = Math.max(time, segment.time)
     if (this.#show?.segment === segment && this.#shown <= time) {
-      await this.#show.advance(until, over)
+      await this.#show.advance(time, over)
       return
     }
     const show = await this.#open(segment)
-    await show.advance(until, over)
+    await show.advance(Math.max(time, show.begin), over)
     if (over()) {
       show.close()
       return

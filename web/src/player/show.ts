@@ -61,6 +61,12 @@ export class Show {
     )
   }
 
+  /** When its first update came. Before that it has nothing to show. */
+  get begin(): number {
+    const isUpdate = ({ message }: Timed) => message[0] === 2 || message[0] === 3 || message[0] === 4
+    return this.#messages.find(isUpdate)?.time ?? this.segment.time
+  }
+
   /** When the next message is due; none after the last. */
   get nextTime(): number | null {
     return this.#messages[this.#next]?.time ?? null
