@@ -2,10 +2,10 @@
 
 import { element } from '../page/elements.ts'
 import { cssCursor } from '../view/cursor.ts'
+import type { PeerPointer } from '../view/share.ts'
 import { Calls, clock, ROWS_MAX } from './calls.ts'
 import { Player } from './player.ts'
 import { beganAt, type Contents, Source } from './recording.ts'
-import type { PeerPointer } from '../view/share.ts'
 
 /** A key moves the clock by so much. */
 const KEY_STEP_MS = 5000

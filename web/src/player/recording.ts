@@ -4,7 +4,7 @@
  * Every length is checked before it is used: the bytes come from inside a session, and from a file of anybody's.
  */
 
-import { MalformedError } from '../view/wire.ts'
+import { MalformedError } from '../view/bytes.ts'
 
 /** Bytes that are asked for at once; the server gives no more. */
 const PIECE_BYTES = 8 << 20

@@ -5,10 +5,11 @@
  * they take.
  */
 
+import type { MalformedError } from '../view/bytes.ts'
 import type { PeerPointer } from '../view/share.ts'
 import { Stream } from '../view/stream.ts'
 import { CanvasSurface } from '../view/surface.ts'
-import type { CursorShape, MalformedError } from '../view/wire.ts'
+import type { CursorShape } from '../view/wire.ts'
 import type { Segment, Timed } from './recording.ts'
 
 /** Updates that are decoded ahead of the picture. Below what the stream takes for an attack. */
