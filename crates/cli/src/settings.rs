@@ -11,9 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_control::{Config, Database, IdleAction, WarmImage};
-use berth_server::{
-    Audit, AuditError, LinksUrl, MetricsAccess, RecordConfig, read_certificates, read_key,
-};
+use berth_server::{Audit, AuditError, LinksUrl, MetricsAccess, RecordConfig, read_certificates, read_key};
 use berth_webhook::Target;
 pub(crate) use certificate::Certificate;
 use reader::Reader;

@@ -26,10 +26,10 @@ const RETRY: Duration = Duration::from_secs(10);
 /// How long an attempt may take.
 const OPEN_TIME_MAX: Duration = Duration::from_secs(20);
 
-/// A first picture may come in several parts. It counts as whole when nothing came for this long, or after the most,
-/// for where things move there is always more.
-const PICTURE_QUIET: Duration = Duration::from_millis(150);
-const PICTURE_TIME_MAX: Duration = Duration::from_secs(1);
+/// A first picture may come in several parts, or as video that is made exact when it rests. It counts as whole when
+/// nothing came for this long, or after the most, for where things move there is always more.
+const PICTURE_QUIET: Duration = Duration::from_millis(600);
+const PICTURE_TIME_MAX: Duration = Duration::from_secs(4);
 
 /// Bytes and messages of a first picture, which waits in memory. Screens of the largest size have less.
 const PICTURE_BYTES_MAX: usize = 32 << 20;

@@ -1,5 +1,6 @@
 /** The list of what happened beside the screen. Everything in it is text from inside a session: never HTML. */
 
+import { make, makeButton } from '../page/elements.ts'
 import { beganAt, type EventAt, type Happening, lastAt, readable, type Source } from './recording.ts'
 
 /** Rows of the list: more would only slow the page down. The marks on the timeline are of the same. */
@@ -39,19 +40,9 @@ export function clock(ms: number): string {
   return hours > 0 ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`
 }
 
-function make(tag: string, className: string, text = ''): HTMLElement {
-  const made = document.createElement(tag)
-  made.className = className
-  made.textContent = text
-  return made
-}
-
 function row(event: EventAt, source: Source, seek: () => void): HTMLElement {
   const item = make('li', 'call')
-  const head = document.createElement('button')
-  head.type = 'button'
-  head.className = 'call-head'
-  head.addEventListener('click', seek)
+  const head = makeButton('', seek, 'call-head')
   const text = make('pre', 'call-text', summary(event.event))
   head.append(make('span', 'call-time', clock(beganAt(event))))
   if (event.event.kind === 'tool') {
@@ -65,11 +56,7 @@ function row(event: EventAt, source: Source, seek: () => void): HTMLElement {
   } else {
     head.append(make('span', 'call-name', 'note'))
   }
-  const more = document.createElement('button')
-  more.type = 'button'
-  more.className = 'call-more'
-  more.textContent = 'Show all'
-  more.addEventListener('click', () => {
+  const readAll = () => {
     more.disabled = true
     source.event(event).then(
       (whole) => {
@@ -81,7 +68,8 @@ function row(event: EventAt, source: Source, seek: () => void): HTMLElement {
         more.disabled = false
       },
     )
-  })
+  }
+  const more = makeButton('Show all', readAll, 'call-more')
   item.append(head, text)
   if (event.event.kind === 'tool') item.append(more)
   return item
