@@ -41,8 +41,8 @@ pub use audit::{Audit, AuditError};
 pub use listen::{Listener, serve};
 pub use metrics::{Metrics, MetricsAccess};
 pub use player::{Player, PlayerError};
-pub use tls::{Tls, TlsError, read_certificates, read_key};
 pub use recorder::RecordConfig;
+pub use tls::{Tls, TlsError, read_certificates, read_key};
 pub use urls::LinksUrl;
 
 /// What the handlers share.
