@@ -310,3 +310,26 @@ def test_a_recording_has_a_limit(new_server, tmp_path):
     assert session.call_mcp_tool("get_screen_size", {}).success, "the session goes on"
     assert agb.delete(session).success
     assert path.stat().st_size == size
+
+
+def test_a_recording_by_hand_outlives_the_server_and_ends_with_the_session(new_server, tmp_path):
+    server = new_server("--pool", "1")
+    agb = server.agb()
+    session = agb.create(CreateSessionParams(image_id=IMAGE)).session
+    path = tmp_path / "by-hand.berthrec"
+    command = [server.berth, "session", "--endpoint", server.endpoint, "--api-key", server.key, "--json", "record",
+               session.session_id, "-o", path]
+    recorder = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def segments():
+        return path.exists() and path.stat().st_size > 0 and [kind for kind, _, _ in records(path)].count(2)
+
+    until(lambda: segments() == 1, "no recording began")
+    server.stop()
+    server.start()
+    until(lambda: segments() == 2, "it does not go on")
+    assert agb.delete(session).success
+    out, error = recorder.communicate(timeout=30)
+    assert recorder.returncode == 0, error
+    told = json.loads(out)
+    assert told["bytes"] == path.stat().st_size and path.read_bytes()[-8:] == b"BERTHEND"
