@@ -110,6 +110,11 @@ pub fn export<R: Read + Seek, W: Write + Seek>(
             .as_ref()
             .map_or(contents.duration + 1, |record| record.time);
         while time_of(frame) < until {
+            if !changed && film.still > SHARPENING {
+                // Nothing is shown until something changes, or the last picture is repeated.
+                let next = (film.last + STILL_EVERY_MS).min(until) * u64::from(fps) / 1000;
+                frame = frame.max(next);
+            }
             if drawn {
                 film.show(&canvas, time_of(frame), std::mem::take(&mut changed))?;
             }

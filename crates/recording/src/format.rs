@@ -24,6 +24,9 @@ pub const SEGMENTS_MAX: usize = 1 << 20;
 /// Longest index.
 pub const INDEX_BYTES_MAX: usize = SEGMENTS_MAX * 16 + 24;
 
+/// Latest time of a record, in milliseconds: ten years. A video of a file that claims more would never end.
+pub const TIME_MAX: u64 = 10 * 366 * 24 * 3600 * 1000;
+
 /// A side that a screen may have at most, as in the live view.
 pub const SIDE_MAX: u16 = 8192;
 
@@ -103,6 +106,14 @@ pub enum FormatError {
         /// Where.
         at: u64,
     },
+    /// A time that no recording reaches.
+    #[error("a record at {time} ms, at byte {at}; allowed: at most {TIME_MAX}")]
+    Time {
+        /// What it says.
+        time: u64,
+        /// Where.
+        at: u64,
+    },
     /// A text that is none.
     #[error("a record at byte {at} is not what it should be")]
     Text {
@@ -137,6 +148,9 @@ impl Head {
             return Err(FormatError::Length { length, allowed, at });
         }
         let time = u64::from_le_bytes(time);
+        if time > TIME_MAX {
+            return Err(FormatError::Time { time, at });
+        }
         Ok(Self { length, kind, time })
     }
 

@@ -337,6 +337,13 @@ mod tests {
     }
 
     #[test]
+    fn a_time_is_not_believed() {
+        let late = [&MAGIC[..], &[0, 0, 0, 0, 3], &[0xFF; 8]].concat();
+        let mut reader = Reader::open(Cursor::new(&late)).unwrap();
+        assert!(matches!(reader.next_record(), Err(FormatError::Time { .. })));
+    }
+
+    #[test]
     fn a_length_is_not_believed() {
         let head = [&MAGIC[..], &[0xFF, 0xFF, 0xFF, 0xFF, 3], &[0; 8]].concat();
         let mut reader = Reader::open(Cursor::new(&head)).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::event::Event;
 use crate::format::{
-    About, END_MAGIC, FormatError, HEAD_BYTES, Head, Kind, MAGIC, SEGMENTS_MAX, TEXT_BYTES_MAX,
+    About, END_MAGIC, FormatError, HEAD_BYTES, Head, Kind, MAGIC, SEGMENTS_MAX, TEXT_BYTES_MAX, TIME_MAX,
 };
 use crate::reader::Contents;
 
@@ -122,7 +122,7 @@ impl Writer {
     }
 
     fn record(&mut self, kind: Kind, time: u64, payload: &[u8]) {
-        self.time = self.time.max(time);
+        self.time = self.time.max(time.min(TIME_MAX));
         let head = Head {
             length: payload.len(),
             kind,
