@@ -13,6 +13,8 @@
 
 use std::time::{Duration, Instant};
 
+use berth_codec::CodecError;
+
 use crate::encode::{Allowance, Shown};
 use crate::ops::Ops;
 use crate::picture::Picture;
@@ -240,17 +242,13 @@ impl Audience {
         if guests.is_empty() {
             return;
         }
-        let mut host = self.groups.swap_remove(at);
-        // What the last index held is at `at` now.
-        let last = self.groups.len();
-        for guest in guests.iter().rev() {
-            let index = if *guest == last { at } else { *guest };
-            host.members.append(&mut self.groups[index].members);
+        for guest in guests {
+            let members = std::mem::take(&mut self.groups[guest].members);
+            self.groups[at].members.extend(members);
         }
-        self.groups.retain(|group| !group.members.is_empty());
         // A key frame over the whole screen makes all of them see the same.
-        host.wants_key = true;
-        self.groups.push(host);
+        self.groups[at].wants_key = true;
+        self.groups.retain(|group| !group.members.is_empty());
     }
 
     fn unite(&mut self) {
@@ -345,6 +343,24 @@ impl Group {
         }
     }
 
+    /// The group's encoder, made if there is none; its first frame is a key frame.
+    fn open_video(
+        &mut self,
+        codec: VideoCodec,
+        picture: &Picture,
+        kbps: u32,
+        now: Instant,
+    ) -> Result<&mut Video, CodecError> {
+        match &mut self.video {
+            Some(video) => Ok(video),
+            none => Ok(none.insert(Video {
+                encoder: codec.open(picture.width(), picture.height(), kbps)?,
+                last_key: now,
+                last_frame: now,
+            })),
+        }
+    }
+
     /// Encodes a frame; false if there is none, and then what moves is still to be shown.
     #[expect(clippy::too_many_arguments, reason = "as for `catch_up`")]
     fn show_motion(
@@ -357,30 +373,18 @@ impl Group {
         now: Instant,
         frame: &mut Frame,
     ) -> bool {
-        let encoded = match &mut self.video {
-            Some(video) => video
-                .encoder
-                .encode(picture, moving.rects(), allowance.kbps, key, frame),
-            none => match codec.open(picture.width(), picture.height(), allowance.kbps) {
-                Ok(encoder) => {
-                    let video = none.insert(Video {
-                        encoder,
-                        last_key: now,
-                        last_frame: now,
-                    });
-                    video
-                        .encoder
-                        .encode(picture, moving.rects(), allowance.kbps, true, frame)
+        let encoded = match self.open_video(codec, picture, allowance.kbps, now) {
+            Ok(video) => {
+                video.last_frame = now;
+                let encoder = &mut video.encoder;
+                let encoded = encoder.encode(picture, moving.rects(), allowance.kbps, key, frame);
+                if encoded == Ok(true) && frame.is_key {
+                    video.last_key = now;
                 }
-                Err(error) => Err(error),
-            },
-        };
-        if let Some(video) = &mut self.video {
-            video.last_frame = now;
-            if frame.is_key {
-                video.last_key = now;
+                encoded
             }
-        }
+            Err(error) => Err(error),
+        };
         match encoded {
             Ok(true) => self.shown.draw(picture, &frame.rects, now),
             Ok(false) => {

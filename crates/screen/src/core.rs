@@ -1,4 +1,4 @@
-//! What the handles and the two threads of a screen share: who watches, what input waits, and whether it ended.
+//! What the handles and the threads of a screen share: who watches, what input waits, and whether it ended.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -220,11 +220,14 @@ impl Viewer {
     /// Whether what the person does counts: who has no control only looks.
     fn may(&self, input: &Input<'_>) -> bool {
         let core = &self.shared.core;
-        let rights = core.floor(|floor| floor.rights(self.seat.id));
+        let may_paste = || {
+            core.floor(|floor| floor.rights(self.seat.id))
+                .is_some_and(|rights| rights.clipboard_in)
+        };
         match input {
             // Held by whoever had control; it may be let go by then.
             Input::Release => true,
-            Input::Clipboard(_) if !rights.is_some_and(|rights| rights.clipboard_in) => false,
+            Input::Clipboard(_) if !may_paste() => false,
             _ => core.person_acts(self.seat.id, input),
         }
     }
