@@ -158,6 +158,20 @@ fn copy(server: &Server, target: &str, bytes: &[u8]) {
         .unwrap();
     xclip.stdin.take().unwrap().write_all(bytes).unwrap();
     assert!(xclip.wait().unwrap().success());
+    // It goes to the background before the X server has heard of it.
+    while paste(server, target) != bytes {
+        std::thread::yield_now();
+    }
+}
+
+/// What is large is announced, and comes when it is asked for; the two have kinds of their own.
+async fn fetched(page: &mut Page, (announced, whole): (u8, u8), content: &[u8]) {
+    let announcement = [&[6, announced][..], &(content.len() as u32).to_le_bytes()].concat();
+    page.until(|page| page.painter.notices.contains(&announcement))
+        .await;
+    page.request(&[15]);
+    let came = |notice: &Vec<u8>| notice[..2] == [6, whole] && notice[2..] == *content;
+    page.until(|page| page.painter.notices.iter().any(came)).await;
 }
 
 #[tokio::test]
@@ -195,29 +209,11 @@ async fn text_goes_both_ways_and_pictures_come_out() {
 
     let long = "0123456789".repeat(50_000);
     copy(&server, "UTF8_STRING", long.as_bytes());
-    let announced = [&[6, 2][..], &(long.len() as u32).to_le_bytes()].concat();
-    page.until(|page| page.painter.notices.contains(&announced)).await;
-    page.request(&[15]);
-    page.until(|page| {
-        page.painter
-            .notices
-            .iter()
-            .any(|notice| notice[..2] == [6, 0] && notice[2..] == *long.as_bytes())
-    })
-    .await;
+    fetched(&mut page, (2, 0), long.as_bytes()).await;
 
     let png: Vec<u8> = (0..700_000u32).map(|n| (n * 7) as u8).collect();
     copy(&server, "image/png", &png);
-    let announced = [&[6, 3][..], &(png.len() as u32).to_le_bytes()].concat();
-    page.until(|page| page.painter.notices.contains(&announced)).await;
-    page.request(&[15]);
-    page.until(|page| {
-        page.painter
-            .notices
-            .iter()
-            .any(|notice| notice[..2] == [6, 1] && notice[2..] == *png)
-    })
-    .await;
+    fetched(&mut page, (3, 1), &png).await;
 
     // What was there before somebody came is not pressed on them, and who may not read is told nothing.
     assert!(

@@ -182,16 +182,6 @@ async fn a_held_key_repeats_when_the_browser_says_so_and_never_by_itself() {
 #[tokio::test]
 async fn nothing_stays_down() {
     let (server, mut recorder, screen, mut page) = stage();
-    let down = |connection: &x11rb::rust_connection::RustConnection| {
-        let keys = connection.query_keymap().unwrap().reply().unwrap().keys;
-        let pointer = connection
-            .query_pointer(connection_root(connection))
-            .unwrap()
-            .reply()
-            .unwrap();
-        keys.iter().map(|byte| byte.count_ones()).sum::<u32>()
-            + u32::from(u16::from(pointer.mask) & 0x1F00 != 0)
-    };
     page.key(1, SHIFT, "ShiftLeft", "Shift");
     page.key(1, SHIFT, "KeyA", "A");
     page.button(1, true, 10, 10);
@@ -283,16 +273,19 @@ async fn ten_thousand_events_leave_nothing_down() {
         assert!(matches!(error, berth_screen::AgentError::Refused(_)), "{error}");
         std::thread::yield_now();
     }
-    let connection = recorder.connection();
+    assert_eq!(down(recorder.connection()), 0, "keys and buttons that stay down");
+    drop(server);
+}
+
+/// How many keys and buttons are down, as the X server says.
+fn down(connection: &x11rb::rust_connection::RustConnection) -> u32 {
     let keys = connection.query_keymap().unwrap().reply().unwrap().keys;
     let pointer = connection
         .query_pointer(connection_root(connection))
         .unwrap()
         .reply()
         .unwrap();
-    assert_eq!(keys, [0; 32], "keys that stay down");
-    assert_eq!(u16::from(pointer.mask) & 0x1F00, 0, "buttons that stay down");
-    drop(server);
+    keys.iter().map(|byte| byte.count_ones()).sum::<u32>() + u32::from(u16::from(pointer.mask) & 0x1F00 != 0)
 }
 
 fn connection_root(connection: &x11rb::rust_connection::RustConnection) -> Window {
