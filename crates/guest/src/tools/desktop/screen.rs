@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use berth_codec::{CodecError, Jpeg};
 use berth_guest_api::ToolResult;
 use berth_screen::Snapshot;
 use schemars::JsonSchema;
@@ -125,17 +126,15 @@ fn png(snapshot: &Snapshot) -> Result<Vec<u8>, ComputerError> {
 }
 
 fn jpeg(snapshot: &Snapshot) -> Result<Vec<u8>, ComputerError> {
-    let failed = |error: jpeg_encoder::EncodingError| ComputerError::Picture(error.to_string());
-    let side =
-        |side: u32| u16::try_from(side).map_err(|_| ComputerError::Picture("the screen is too large".into()));
-    let mut bytes = Vec::new();
-    jpeg_encoder::Encoder::new(&mut bytes, QUALITY)
-        .encode(
-            &snapshot.rgb,
-            side(snapshot.width)?,
-            side(snapshot.height)?,
-            jpeg_encoder::ColorType::Rgb,
-        )
+    let failed = |error: CodecError| ComputerError::Picture(error.to_string());
+    let (width, height) = (snapshot.width as usize, snapshot.height as usize);
+    let colours = snapshot.rgb.chunks_exact(3);
+    let pixels: Vec<u32> = colours
+        .map(|rgb| u32::from_be_bytes([0, rgb[0], rgb[1], rgb[2]]))
+        .collect();
+    let mut jpeg = Jpeg::new().map_err(failed)?;
+    let bytes = jpeg
+        .encode(&pixels, width, height, width, QUALITY)
         .map_err(failed)?;
-    Ok(bytes)
+    Ok(bytes.to_vec())
 }
