@@ -47,6 +47,7 @@ pub use detail::Detail;
 pub use error::{ControlError, StartError};
 pub use life::{End, EndReason};
 pub use quota::QuotaLimit;
+pub use secret::write_private;
 pub use session::{Call, Held, Session, View};
 pub use tickets::{Grant, NewShare, Share, TicketState};
 

@@ -46,16 +46,7 @@ impl Secret {
 
     fn make(path: &Path) -> io::Result<Self> {
         let secret: [u8; SECRET_BYTES] = rand::rng().random();
-        let unfinished = path.with_extension("new");
-        let mut file = fs_err::OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&unfinished)?;
-        file.write_all(&secret)?;
-        file.sync_all()?;
-        fs_err::rename(&unfinished, path)?;
+        write_private(path, &secret)?;
         Ok(Self(secret))
     }
 
@@ -130,6 +121,20 @@ pub(crate) fn new_id(prefix: &str) -> String {
 pub(crate) fn new_ticket() -> String {
     let secret: [u8; SECRET_BYTES] = rand::rng().random();
     URL_SAFE_NO_PAD.encode(secret)
+}
+
+/// Puts a file in its place whole, for its owner alone.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = path.with_extension("new");
+    let mut file = fs_err::OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&unfinished)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs_err::rename(&unfinished, path)
 }
 
 #[cfg(test)]

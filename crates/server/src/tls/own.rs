@@ -1,11 +1,10 @@
 //! A certificate that signs itself: for machines that have no name which an authority would vouch for.
 
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use fs_err::os::unix::fs::OpenOptionsExt;
+use berth_control::write_private;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose,
 };
@@ -42,8 +41,8 @@ pub(super) fn keep(certificate: &Path, key: &Path, names: &[String]) -> Result<(
     let pair = KeyPair::generate()?;
     let made = wanted.self_signed(&pair)?;
     // Between the two they do not fit, and the next start makes both again.
-    write(key, &pair.serialize_pem())?;
-    write(certificate, &made.pem())
+    write_private(key, pair.serialize_pem().as_bytes())?;
+    Ok(write_private(certificate, made.pem().as_bytes())?)
 }
 
 /// Would a client that trusts it accept it at that time, under each of these names?
@@ -68,20 +67,6 @@ fn is_good(certificate: &Path, key: &Path, names: &[String], at: SystemTime) -> 
                 .is_ok_and(|name| verifier.verify_server_cert(own, &[], &name, &[], at).is_ok())
         })
     })
-}
-
-/// Puts a file in its place whole, for its owner alone.
-fn write(path: &Path, text: &str) -> Result<(), TlsError> {
-    let unfinished = path.with_extension("new");
-    let mut file = fs_err::OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&unfinished)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    Ok(fs_err::rename(&unfinished, path)?)
 }
 
 #[cfg(test)]
