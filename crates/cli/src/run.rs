@@ -217,13 +217,14 @@ fn read(source: impl Read, name: &Path) -> Result<String, Failure> {
 }
 
 /// Somebody wants the command to stop.
-struct Stop {
+pub(crate) struct Stop {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Stop {
-    fn listen() -> Result<Self, Failure> {
+    /// From now on a signal only asks.
+    pub(crate) fn listen() -> Result<Self, Failure> {
         let listen = |kind| signal(kind).map_err(Failure::File);
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
@@ -232,7 +233,7 @@ impl Stop {
     }
 
     /// Waits for it. The exit code is the one that shells give to the signal.
-    async fn asked(&mut self) -> ExitCode {
+    pub(crate) async fn asked(&mut self) -> ExitCode {
         tokio::select! {
             _ = self.interrupt.recv() => ExitCode::from(130),
             _ = self.terminate.recv() => ExitCode::from(143),

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::remote::{Failure, Remote};
+use crate::run::Stop;
 use crate::show;
 
 /// Longest that a live view URL is valid.
@@ -74,7 +75,7 @@ pub(super) async fn run(remote: &Remote, agb: Agb, args: &Args) -> Result<ExitCo
     // Before the file: what cannot be looked at leaves none behind.
     let mut view = Some(agb.open_view(&args.id, &shared.url).await?);
     let mut file = Recording::create(&path, &args.id, BYTES_MAX).await?;
-    let stop = stop(args.span);
+    let stop = stop(args.span, Stop::listen()?);
     tokio::pin!(stop);
     let shown = !remote.json && io::stderr().is_terminal();
     // There are no tool calls here: those the server sees.
@@ -155,24 +156,16 @@ async fn ticket(agb: &Agb, args: &Args) -> Result<SharedView, Error> {
 }
 
 /// Completes when it is to stop.
-async fn stop(span: Option<Duration>) {
+async fn stop(span: Option<Duration>, mut asked: Stop) {
     let over = async {
         match span {
             Some(span) => tokio::time::sleep(span).await,
             None => std::future::pending().await,
         }
     };
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-    let asked = async {
-        match &mut terminate {
-            Ok(signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
     tokio::select! {
         () = over => {}
-        () = asked => {}
-        _ = tokio::signal::ctrl_c() => {}
+        _ = asked.asked() => {}
     }
 }
 
