@@ -15,6 +15,7 @@ import pytest
 import requests
 from agb.session_params import CreateSessionParams
 from conftest import IMAGE, visit, wait_until
+from screen import HASH_OF_THE_CANVAS, HASH_OF_THE_SCREEN
 
 # Noise and flat areas, in a window: what tiles and video have to show.
 DRAW = """
@@ -26,25 +27,6 @@ image.putdata([(random.randrange(256), random.randrange(256), random.randrange(2
 ImageDraw.Draw(image).rectangle((10, 10, 200, 100), fill=(200, 30, 40))
 image.save("/tmp/shown.png")
 """
-
-GRAB = """
-import numpy as np
-from PIL import ImageGrab
-pixels = np.asarray(ImageGrab.grab(xdisplay=":0").convert("RGB")).astype(np.uint32)
-hash_ = 0
-for value in (pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]).ravel().tolist():
-    hash_ = (hash_ * 31 + value) & 0xffffffff
-print(hash_)
-"""
-
-HASH_OF_THE_CANVAS = """(() => {
-  const canvas = document.querySelector('#screen')
-  const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
-  let hash = 0
-  for (let i = 0; i < data.length; i += 4)
-    hash = (Math.imul(hash, 31) + (data[i] << 16 | data[i + 1] << 8 | data[i + 2])) >>> 0
-  return hash
-})()"""
 
 
 def records(path):
@@ -79,7 +61,7 @@ def quiet_size(path):
 
 
 def hash_of_the_screen(session):
-    run = session.code.run(GRAB, "python")
+    run = session.code.run(HASH_OF_THE_SCREEN, "python")
     assert run.success, run.error_message
     return int(run.logs.stdout[0])
 
