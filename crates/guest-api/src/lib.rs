@@ -14,7 +14,7 @@
 //! | `GET /v1/files?path=P` | the bytes of a file, or of a `Range` of it; 400 with a reason |
 //! | `PUT /v1/files?path=P` | the body becomes the file; 204, or 400 with a reason |
 //! | `GET /v1/pictures/{id}` | the picture that `system_screenshot` took, a PNG; 404 with a reason when it is not kept any more |
-//! | `GET /v1/view` | WebSocket: the live view, in the frame format of `berth-screen`; [`VIEW_RIGHTS`], [`VIEW_NAME`], [`VIEW_TICKET`] and [`VIEW_QUIET`] say whose |
+//! | `GET /v1/view` | WebSocket: the live view, in the frame format of `berth-screen`; [`VIEW_RIGHTS`], [`VIEW_NAME`], [`VIEW_TICKET`] and [`VIEW_QUIET`] say whose, [`VIEW_HELLO`] what the page said already |
 //! | `GET /v1/viewers` | who is looking: a JSON object, shown to the session's owner as it stands |
 //! | `GET /v1/view-files` | what a live view can download: [`ViewFiles`] |
 //! | `GET /v1/view-files?path=P` | the bytes of one of these, as `GET /v1/files` |
@@ -72,6 +72,11 @@ pub const VIEW_TICKET: &str = "x-berth-view-ticket";
 /// Header of [`VIEW`]: this one is a recorder's, which opens views again and again. It is no use of the session, and not
 /// counted. A guest that is older than this counts it.
 pub const VIEW_QUIET: &str = "x-berth-view-quiet";
+/// Header of [`VIEW`]: the page's first message, in URL-safe base64 without padding. A page that said it with its URL sees the
+/// first picture a round trip earlier. It says it again on the socket, as an older guest waits for that.
+pub const VIEW_HELLO: &str = "x-berth-view-hello";
+/// Longest value of [`VIEW_HELLO`].
+pub const VIEW_HELLO_BYTES_MAX: usize = 64;
 /// Who is looking: `{"viewers":[{"id","name","ticket","rights","since","control"}],"agent":{}}`; no viewers when there is no
 /// desktop. At most [`VIEWERS_BYTES_MAX`]. A guest that answers 404 here is older than that.
 pub const VIEWERS: &str = "/v1/viewers";

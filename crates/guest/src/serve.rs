@@ -152,10 +152,11 @@ async fn open_view(State(guest): State<Guest>, headers: HeaderMap, upgrade: WebS
         Ok(visitor) => visitor,
         Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     };
+    let first = view::first_message(&headers);
     upgrade
         .max_message_size(view::RECEIVED_BYTES_MAX)
         .max_frame_size(view::RECEIVED_BYTES_MAX)
-        .on_upgrade(move |socket| view::serve(socket, guest, visitor, quiet))
+        .on_upgrade(move |socket| view::serve(socket, guest, visitor, first, quiet))
 }
 
 async fn viewers(State(guest): State<Guest>) -> Json<view::Viewers> {

@@ -1,8 +1,10 @@
 //! The live view's WebSocket: carries messages between a page and `berth-screen`, and starts the desktop for it.
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use berth_guest_api::{
-    UnknownRight, VIEW_NAME, VIEW_RIGHTS, VIEW_TICKET, ViewRight, ViewRights, percent_decode,
+    UnknownRight, VIEW_HELLO, VIEW_NAME, VIEW_RIGHTS, VIEW_TICKET, ViewRight, ViewRights, percent_decode,
 };
 use berth_screen::{Presence, Rights, Screen, Visitor};
 use futures_util::{SinkExt, StreamExt};
@@ -122,6 +124,12 @@ pub fn visitor(headers: &HeaderMap) -> Result<Visitor, UnknownRight> {
     })
 }
 
+/// What the page said with its URL: its first message, or bytes that are none.
+pub fn first_message(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let hello = headers.get(VIEW_HELLO)?;
+    Some(URL_SAFE_NO_PAD.decode(hello).unwrap_or_default())
+}
+
 async fn connect(guest: &Guest) -> Result<Screen, ViewError> {
     let display = guest.desktop.display().to_owned();
     let opened = tokio::task::spawn_blocking(move || Screen::open(&display)).await;
@@ -129,7 +137,13 @@ async fn connect(guest: &Guest) -> Result<Screen, ViewError> {
 }
 
 /// Serves one page until it goes or the capture ends. A quiet one is not counted.
-pub async fn serve(mut socket: WebSocket, guest: Guest, visitor: Visitor, quiet: bool) {
+pub async fn serve(
+    mut socket: WebSocket,
+    guest: Guest,
+    visitor: Visitor,
+    first: Option<Vec<u8>>,
+    quiet: bool,
+) {
     let _viewing = (!quiet).then(|| guest.clock.view());
     // Opening a view is a use of the session; watching it is not.
     if !quiet {
@@ -144,6 +158,10 @@ pub async fn serve(mut socket: WebSocket, guest: Guest, visitor: Visitor, quiet:
         }
     };
     let viewer = screen.attach(visitor);
+    if let Some(Err(error)) = first.map(|message| viewer.receive(&message)) {
+        let _ = socket.send(close(CLOSE_PROTOCOL, &error.to_string())).await;
+        return;
+    }
     let (mut to_page, mut from_page) = socket.split();
     // Side by side: a link that is full of pictures must not hold up what the person does.
     let last = {

@@ -9,19 +9,24 @@
 
 #![allow(clippy::print_stderr, reason = "a program for a terminal")]
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Path as UrlPath, State};
+use axum::extract::{Path as UrlPath, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::serve::ListenerExt;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use berth_screen::{Screen, Viewer, Visitor};
 use clap::Parser;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 
@@ -88,9 +93,22 @@ fn file(path: &Path) -> Response {
         _ => "application/octet-stream",
     };
     match fs_err::read(path) {
-        Ok(bytes) => ([(header::CONTENT_TYPE, kind)], bytes).into_response(),
+        // Small as the server's pages are, so that a slow link is measured as it would be there.
+        Ok(bytes) => match gzip(&bytes) {
+            Ok(packed) => {
+                let headers = [(header::CONTENT_TYPE, kind), (header::CONTENT_ENCODING, "gzip")];
+                (headers, packed).into_response()
+            }
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        },
         Err(error) => (StatusCode::NOT_FOUND, error.to_string()).into_response(),
     }
+}
+
+fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+    packed.write_all(bytes)?;
+    packed.finish()
 }
 
 async fn status(State(app): State<Arc<App>>) -> Response {
@@ -102,9 +120,23 @@ async fn status(State(app): State<Arc<App>>) -> Response {
         .into_response()
 }
 
-async fn connect(State(app): State<Arc<App>>, upgrade: WebSocketUpgrade) -> Response {
+#[derive(serde::Deserialize)]
+struct Opening {
+    hello: Option<String>,
+}
+
+async fn connect(
+    State(app): State<Arc<App>>,
+    Query(opening): Query<Opening>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     upgrade.max_message_size(2 << 20).on_upgrade(async move |socket| {
         let viewer = app.screen.attach(Visitor::owner());
+        if let Some(hello) = opening.hello.and_then(|hello| URL_SAFE_NO_PAD.decode(hello).ok())
+            && let Err(error) = viewer.receive(&hello)
+        {
+            return eprintln!("the page is not let in: {error}");
+        }
         let (to_page, from_page) = socket.split();
         // Side by side, so that a full socket holds up no input. Whichever ends first ends both.
         tokio::select! {

@@ -113,14 +113,12 @@ impl Seat {
         }
     }
 
-    /// The page said hello.
+    /// The page said hello. It may say the same twice: with its URL, and on its socket.
     pub fn greet(&self, page: Hello) -> Result<(), WireError> {
-        let mut state = self.state();
-        if state.page.is_some() {
-            return Err(WireError::Order("hello"));
+        match self.state().page.replace(page) {
+            Some(known) if known != page => Err(WireError::Order("hello")),
+            _ => Ok(()),
         }
-        state.page = Some(page);
-        Ok(())
     }
 
     /// The page has, or has painted, an update. True: the capture thread is to be woken.

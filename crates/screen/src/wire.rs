@@ -44,7 +44,7 @@ pub enum WireError {
     /// Text that is not UTF-8.
     #[error("`{0}` is not UTF-8")]
     Text(&'static str),
-    /// Something came before the first hello, or a second one.
+    /// Something came before the first hello, or another one after it.
     #[error("`{0}` is out of place: one hello comes first")]
     Order(&'static str),
     /// An acknowledgement of an update that was never sent.

@@ -374,9 +374,11 @@ async fn messages_out_of_place_are_refused() {
         refused(&[9, 1, 0, 0, 0]),
         "`anything but hello` is out of place: one hello comes first"
     );
+    // With the URL, and on the socket.
+    viewer.receive(&[1, 1, 0, 0, 0, 0, 1]).unwrap();
     viewer.receive(&[1, 1, 0, 0, 0, 0, 1]).unwrap();
     assert_eq!(
-        refused(&[1, 1, 0, 0, 0, 0, 1]),
+        refused(&[1, 1, 0, 0, 0, 0, 0]),
         "`hello` is out of place: one hello comes first"
     );
     assert_eq!(

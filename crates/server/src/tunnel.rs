@@ -7,7 +7,9 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use berth_agb_api::Code;
 use berth_control::{Grant, Session};
-use berth_guest_api::{VIEW_NAME, VIEW_QUIET, VIEW_RIGHTS, VIEW_TICKET, ViewRights, percent_encode};
+use berth_guest_api::{
+    VIEW_HELLO, VIEW_NAME, VIEW_QUIET, VIEW_RIGHTS, VIEW_TICKET, ViewRights, percent_encode,
+};
 use http::header::{
     CONNECTION, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -37,9 +39,19 @@ pub(crate) enum Tunnel {
     /// Code runs. Stays open while the session is paused, and thaws it when the client sends something. When the server
     /// stops, code that runs may finish.
     Stream,
-    /// A live view. Ends with its ticket, and when the session is paused: the page then says so. The flag: it is a
-    /// recorder's, and no use of the session.
-    View(Grant, bool),
+    /// A live view. Ends with its ticket, and when the session is paused: the page then says so.
+    View(View),
+}
+
+/// A live view that is to be opened.
+#[derive(Debug)]
+pub(crate) struct View {
+    /// Whose it is.
+    pub grant: Grant,
+    /// It is a recorder's, and no use of the session.
+    pub quiet: bool,
+    /// What the page has said with its URL.
+    pub hello: Option<HeaderValue>,
 }
 
 /// Connects the client's WebSocket to the guest's. The tunnel ends with the session, with the server, when either side
@@ -54,7 +66,12 @@ pub(crate) async fn open(
     audit::uses(&session);
     let mut headers = handshake(request.headers())?;
     let mut held = None;
-    if let Tunnel::View(grant, quiet) = &kind {
+    if let Tunnel::View(View { grant, quiet, hello }) = &kind {
+        headers.extend(
+            hello
+                .clone()
+                .map(|hello| (HeaderName::from_static(VIEW_HELLO), hello)),
+        );
         headers.extend(handed_over(
             grant.rights,
             grant.name.as_deref(),
@@ -89,7 +106,7 @@ pub(crate) async fn open(
             tokio::io::copy_bidirectional_with_sizes(&mut client, &mut guest, BUFFER_BYTES, BUFFER_BYTES);
         let over = async {
             match (&kind, &held) {
-                (Tunnel::View(grant, _), Some(held)) => tokio::select! {
+                (Tunnel::View(View { grant, .. }), Some(held)) => tokio::select! {
                     () = tokio::time::sleep(left(grant)) => {}
                     () = session.paused() => {}
                     () = held.revoked() => {}
@@ -257,6 +274,7 @@ mod tests {
             VIEW_NAME,
             VIEW_TICKET,
             VIEW_QUIET,
+            VIEW_HELLO,
             "cookie",
             "authorization",
         ] {

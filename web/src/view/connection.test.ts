@@ -10,6 +10,8 @@ class FakeSocket {
   readyState = 0
   closedWith: number | null = null
   readonly sent: number[][] = []
+  /** What was said with the URL. */
+  hello: number[] = []
   onopen: (() => void) | null = null
   onmessage: ((event: { data: unknown }) => void) | null = null
   onclose: ((event: { reason: string; wasClean: boolean }) => void) | null = null
@@ -59,8 +61,9 @@ function setUp() {
   const connection = new Connection(
     new ArraySurface(1, 1),
     {
-      open: () => {
+      open: (hello) => {
         const socket = new FakeSocket()
+        socket.hello = [...hello]
         sockets.push(socket)
         return socket as unknown as WebSocket
       },
@@ -100,7 +103,8 @@ test('the page speaks first, and is live with the first picture', async () => {
   connection.start()
   expect(connection.view.state).toBe('connecting')
   await shows(last())
-  expect(last().sent[0]).toEqual([1, 1, 10, 0, 20, 0, 1])
+  expect(last().hello).toEqual([1, 1, 10, 0, 20, 0, 1])
+  expect(last().sent[0]).toEqual(last().hello)
   expect(views.map((view) => view.state)).toEqual(['connecting', 'live'])
   expect(connection.painted).toBe(1)
 })

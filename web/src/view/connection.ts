@@ -8,7 +8,7 @@
 
 import { after, INITIAL, type View, type ViewEvent } from './state.ts'
 import { parseStatus, type Status } from './status.ts'
-import { Stream, type StreamEvents } from './stream.ts'
+import { greeting, Stream, type StreamEvents } from './stream.ts'
 import type { Surface } from './surface.ts'
 import type { Input, Request } from './wire.ts'
 
@@ -35,8 +35,11 @@ const CLOSE_MALFORMED = 4400
 
 /** What a connection needs from outside, so that tests can bring their own. */
 export interface Endpoint {
-  /** A socket to the live view of this page. */
-  open(): WebSocket
+  /**
+   * A socket to the live view of this page. What the page says first goes into its URL: the first picture then
+   * comes with the answer to the handshake.
+   */
+  open(hello: Uint8Array): WebSocket
   /** The document at `./status`, parsed as JSON. Rejects if there was no answer, or one that is not JSON. */
   status(signal: AbortSignal): Promise<unknown>
   /** Size of the window in device pixels; the server may use it one day. */
@@ -137,7 +140,8 @@ export class Connection {
     this.#watch = null
     if (this.#retry !== null) clearTimeout(this.#retry)
     this.#retry = null
-    const socket = this.#endpoint.open()
+    const hello = greeting(this.#endpoint.viewport())
+    const socket = this.#endpoint.open(hello)
     socket.binaryType = 'arraybuffer'
     const stream = new Stream(this.#surface, outletOf(socket), {
       ...this.#events,
@@ -165,7 +169,7 @@ export class Connection {
     )
     const attempt: Attempt = { socket, stream, deadline }
     this.#attempt = attempt
-    socket.onopen = () => stream.open(this.#endpoint.viewport())
+    socket.onopen = () => stream.open(hello)
     socket.onmessage = (event: MessageEvent<unknown>) => stream.receive(event.data)
     // An error is always followed by a close, which is where the loss is handled.
     socket.onclose = (event) => this.#lose(attempt, closeReason(event))

@@ -58,6 +58,15 @@ export interface Outlet {
   send(message: Uint8Array<ArrayBuffer>): void
 }
 
+/** What a page says first: how large its window is (device pixels), and what this browser can decode. */
+export function greeting(viewport: { width: number; height: number }): Uint8Array<ArrayBuffer> {
+  const capabilities =
+    (canInflate() ? Capability.deflateRaw : 0) |
+    (canDecodeVideo() ? Capability.video : 0) |
+    (canDecodeJpeg() ? Capability.jpeg : 0)
+  return encodeHello(viewport, capabilities)
+}
+
 export class Stream {
   readonly latency = new Latency()
   readonly #surface: Surface
@@ -102,13 +111,9 @@ export class Stream {
     return this.#encoding
   }
 
-  /** Says the first word; the server sends nothing before it. */
-  open(viewport: { width: number; height: number }): void {
-    const capabilities =
-      (canInflate() ? Capability.deflateRaw : 0) |
-      (canDecodeVideo() ? Capability.video : 0) |
-      (canDecodeJpeg() ? Capability.jpeg : 0)
-    this.#outlet.send(encodeHello(viewport, capabilities))
+  /** Says the first word. Said with the URL already, it is for servers that did not hear it there. */
+  open(hello: Uint8Array<ArrayBuffer>): void {
+    this.#outlet.send(hello)
   }
 
   /** Takes one message of the socket: an `ArrayBuffer`, or the string of a text message, which is none of ours. */

@@ -6,7 +6,7 @@ use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
 use berth_agb_api::Code;
 use berth_control::{Grant, TicketState};
-use berth_guest_api::{VIEW, percent_encode};
+use berth_guest_api::{VIEW, VIEW_HELLO_BYTES_MAX, percent_encode};
 use http::header::{CACHE_CONTROL, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::body::{Path, Query};
 use crate::error::ApiError;
 use crate::openapi::{OfFile, OfPage, OfPath, OfTicket};
-use crate::tunnel::{self, Tunnel};
+use crate::tunnel::{self, Tunnel, View};
 use crate::{App, audit, pages};
 
 /// What the page may do: talk to its own server, and nothing else. Other sites may frame it; that is a use of it.
@@ -189,6 +189,28 @@ pub(crate) struct OpenQuery {
     #[serde(default)]
     #[param(required = false)]
     quiet: bool,
+    /// The page's first message, in URL-safe base64 without padding: its picture comes a round trip earlier.
+    hello: Option<String>,
+}
+
+impl OpenQuery {
+    fn hello(&self) -> Result<Option<HeaderValue>, ApiError> {
+        let Some(hello) = &self.hello else {
+            return Ok(None);
+        };
+        let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        HeaderValue::from_str(hello)
+            .ok()
+            .filter(|_| hello.len() <= VIEW_HELLO_BYTES_MAX && hello.bytes().all(is_known))
+            .map(Some)
+            .ok_or_else(|| {
+                let text = format!(
+                    "`hello` is not the first message of a page; allowed: at most {VIEW_HELLO_BYTES_MAX} characters of \
+                     URL-safe base64"
+                );
+                ApiError::new(Code::InvalidParameter, text)
+            })
+    }
 }
 
 /// The screen's WebSocket. Ends when the ticket expires or is revoked.
@@ -201,10 +223,11 @@ pub(crate) struct OpenQuery {
 pub(crate) async fn open(
     State(app): State<App>,
     Path(ticket): Path<String>,
-    Query(OpenQuery { quiet }): Query<OpenQuery>,
+    Query(query): Query<OpenQuery>,
     request: Request,
 ) -> Result<Response, ApiError> {
     tunnel::check_origin(&app, request.headers())?;
+    let (quiet, hello) = (query.quiet, query.hello()?);
     let grant = granted(&app, &ticket).await?;
     if grant.session.is_paused() {
         return Err(ApiError::new(Code::SessionPaused, PAUSED));
@@ -214,7 +237,8 @@ pub(crate) async fn open(
         true => None,
         false => Some(app.control.begin_call(&session).await?),
     };
-    tunnel::open(&app, session, VIEW, request, Tunnel::View(grant, quiet)).await
+    let view = View { grant, quiet, hello };
+    tunnel::open(&app, session, VIEW, request, Tunnel::View(view)).await
 }
 
 /// What a ticket gives, or why it gives nothing.
