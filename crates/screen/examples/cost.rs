@@ -1,22 +1,38 @@
 //! What the live view costs: processor time of the capture thread and bytes for one update of each kind.
 //!
 //! ```text
-//! Xvfb :5 -screen 0 1280x720x24 & cargo run --release -p berth-screen --example cost -- [KIND] :5
+//! Xvfb :5 -screen 0 1280x720x24 & cargo run --release -p berth-screen --example cost -- --display :5
 //! ```
 //!
-//! Draws on the display itself, as an application would, and takes updates as a page on a quick link does.
+//! Draws on the display itself, as an application would, and takes updates as pages on a quick link do, by one viewer and by
+//! several.
 #![allow(clippy::print_stdout, reason = "a program for a terminal")]
 
 use std::error::Error;
 use std::time::{Duration, Instant};
 
 use berth_screen::{Screen, Viewer, Visitor};
+use clap::Parser;
+use futures_util::future::try_join_all;
 use x11rb::connection::Connection;
 use x11rb::protocol::xproto::*;
 use x11rb::rust_connection::RustConnection;
 use x11rb::wrapper::ConnectionExt as _;
 
 const ROUNDS: u32 = 40;
+
+#[derive(Parser)]
+struct Args {
+    /// The X display to draw on.
+    #[arg(long)]
+    display: String,
+    /// How many watch, in each round of measurements.
+    #[arg(long, value_delimiter = ',', default_value = "1,5,20")]
+    viewers: Vec<usize>,
+    /// Only this kind of update.
+    #[arg(long)]
+    kind: Option<String>,
+}
 
 /// Draws once more, differently for each number.
 type Draw<'a> = dyn Fn(u32) -> Result<(), Box<dyn Error>> + 'a;
@@ -135,11 +151,11 @@ impl Canvas {
     }
 }
 
-/// Takes messages for `span`; gives their bytes and the number of updates.
+/// Takes messages until there are none for `span`; gives their bytes and the number of updates.
 async fn take(viewer: &Viewer, span: Duration) -> Result<(usize, u32), Box<dyn Error>> {
     let (mut bytes, mut updates) = (0, 0);
     while let Ok(Some(message)) = tokio::time::timeout(span, viewer.next()).await {
-        if message[0] == 2 {
+        if matches!(message[0], 2..=4) {
             updates += 1;
             bytes += message.len();
             for kind in [2, 3] {
@@ -148,6 +164,12 @@ async fn take(viewer: &Viewer, span: Duration) -> Result<(usize, u32), Box<dyn E
         }
     }
     Ok((bytes, updates))
+}
+
+/// All take; what the first one got is counted.
+async fn take_all(viewers: &[Viewer], span: Duration) -> Result<(usize, u32), Box<dyn Error>> {
+    let taken = try_join_all(viewers.iter().map(|viewer| take(viewer, span))).await?;
+    Ok(taken[0])
 }
 
 /// Processor time of the capture thread.
@@ -167,48 +189,53 @@ fn spent() -> Result<Duration, Box<dyn Error>> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let display = std::env::args()
-        .next_back()
-        .filter(|last| last.contains(':'))
-        .ok_or("usage: cost [KIND] DISPLAY")?;
-    let canvas = Canvas::open(&display)?;
+    let args = Args::parse();
+    let canvas = Canvas::open(&args.display)?;
     for row in 0..u32::from(canvas.height) / 14 {
         canvas.line(row, row)?;
     }
     canvas.connection.sync()?;
-    let screen = Screen::open(&display)?;
-    let viewer = screen.attach(Visitor::owner());
+    let (width, height) = (canvas.width, canvas.height);
+    println!("{width} x {height}, processor time of the capture thread");
+    for viewers in args.viewers {
+        println!("\n{viewers} viewers");
+        measure(&args.display, &canvas, viewers, args.kind.as_deref()).await?;
+    }
+    Ok(())
+}
+
+async fn measure(
+    display: &str,
+    canvas: &Canvas,
+    viewers: usize,
+    only: Option<&str>,
+) -> Result<(), Box<dyn Error>> {
+    let screen = Screen::open(display)?;
+    let viewers: Vec<Viewer> = (0..viewers).map(|_| screen.attach(Visitor::owner())).collect();
     let quiet = Duration::from_millis(60);
-    println!(
-        "{} x {}, processor time of the capture thread",
-        canvas.width, canvas.height
-    );
 
     let started = spent()?;
-    viewer.receive(&[1, 1, 0, 0, 0, 0, 1])?;
-    let (bytes, _) = take(&viewer, quiet).await?;
-    println!(
-        "{:<16} {:>8.2} ms {:>9} bytes",
-        "first picture",
-        (spent()? - started).as_secs_f64() * 1e3,
-        bytes
-    );
+    for viewer in &viewers {
+        viewer.receive(&[1, 1, 0, 0, 0, 0, 3])?;
+    }
+    let (bytes, _) = take_all(&viewers, quiet).await?;
+    let first = (spent()? - started).as_secs_f64() * 1e3;
+    println!("{:<16} {first:>8.2} ms {bytes:>9} bytes", "first picture");
 
     let kinds: [(&str, &Draw<'_>); 3] = [
         ("key press", &|n| canvas.glyph(n % 100, 7, n % 26)),
         ("scrolled line", &|n| canvas.scroll(n + 99)),
         ("photo, whole", &|n| canvas.photo(n)),
     ];
-    let only = std::env::args().nth(1).filter(|_| std::env::args().len() > 2);
     for (name, draw) in kinds
         .into_iter()
-        .filter(|(name, _)| only.as_deref().is_none_or(|only| *name == only))
+        .filter(|(name, _)| only.is_none_or(|only| *name == only))
     {
         let (started, mut bytes, mut updates) = (spent()?, 0, 0);
         for n in 0..ROUNDS {
             draw(n)?;
             canvas.connection.sync()?;
-            let taken = take(&viewer, quiet).await?;
+            let taken = take_all(&viewers, quiet).await?;
             bytes += taken.0;
             updates += taken.1;
         }
@@ -221,9 +248,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 
     // What is still on its way belongs to the last kind.
-    take(&viewer, Duration::from_millis(500)).await?;
+    take_all(&viewers, Duration::from_millis(500)).await?;
     let (started, clock) = (spent()?, Instant::now());
-    take(&viewer, Duration::from_secs(3)).await?;
+    take_all(&viewers, Duration::from_secs(3)).await?;
     let share = (spent()? - started).as_secs_f64() / clock.elapsed().as_secs_f64() * 100.0;
     println!("{:<16} {share:>8.3} % of a core", "watched, still");
     Ok(())

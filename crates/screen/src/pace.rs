@@ -2,12 +2,12 @@
 //!
 //! The first change after quiet goes at once (after [`SETTLE`], so that one redraw of an application is one capture);
 //! steady change is held to a rate; and a capture that took long is followed by as long a rest, so that a session with
-//! moving pictures leaves its processor to those who draw them.
+//! moving pictures leaves its processor to those who draw them. While a person acts, that rest is left out.
 
 use std::time::{Duration, Instant};
 
 /// From the first sign of a change to its capture.
-pub const SETTLE: Duration = Duration::from_millis(1);
+pub const SETTLE: Duration = Duration::from_micros(500);
 
 /// Time a capture costs in the bucket: slightly less than a sixtieth of a second, so that a 60 Hz animation is not
 /// cut to 59.
@@ -21,21 +21,22 @@ const SHORTEST_GAP: Duration = Duration::from_millis(3);
 #[derive(Debug, Default)]
 pub struct Pace {
     full_at: Option<Instant>,
-    not_before: Option<Instant>,
+    /// The next capture is no burst from here on.
+    apart: Option<Instant>,
+    /// And others have had their share of the processor.
+    rested: Option<Instant>,
 }
 
 impl Pace {
-    /// The earliest time for a capture of what changed first at `changed`.
-    pub fn due(&self, changed: Instant) -> Instant {
+    /// The earliest time for a capture of what changed first at `changed`. An `urgent` one does not rest.
+    pub fn due(&self, changed: Instant, urgent: bool) -> Instant {
         let settled = changed + SETTLE;
         // With the bucket full at `t`, the first of its tokens is there `BURST - 1` intervals before.
         let token = self
             .full_at
             .map(|full| full.checked_sub(INTERVAL * (BURST - 1)).unwrap_or(full));
-        [token, self.not_before]
-            .into_iter()
-            .flatten()
-            .fold(settled, Instant::max)
+        let rested = if urgent { self.apart } else { self.rested };
+        [token, rested].into_iter().flatten().fold(settled, Instant::max)
     }
 
     /// A capture, and all the encoding that it caused, ran from `started` to `ended`.
@@ -43,7 +44,9 @@ impl Pace {
         let full = self.full_at.map_or(started, |full| full.max(started));
         self.full_at = Some(full + INTERVAL);
         let took = ended.saturating_duration_since(started);
-        self.not_before = Some((started + SHORTEST_GAP).max(ended + took));
+        let apart = started + SHORTEST_GAP;
+        self.apart = Some(apart);
+        self.rested = Some(apart.max(ended + took));
     }
 }
 
@@ -58,10 +61,10 @@ mod tests {
     #[test]
     fn the_first_change_after_quiet_only_settles() {
         let start = Instant::now();
-        assert_eq!(Pace::default().due(start), start + SETTLE);
+        assert_eq!(Pace::default().due(start, false), start + SETTLE);
         let mut pace = Pace::default();
         pace.captured(start, start + ms(1));
-        assert_eq!(pace.due(start + ms(500)), start + ms(501));
+        assert_eq!(pace.due(start + ms(500), false), start + ms(500) + SETTLE);
     }
 
     #[test]
@@ -69,7 +72,7 @@ mod tests {
         let start = Instant::now();
         let (mut pace, mut now, mut captures) = (Pace::default(), start, 0);
         while now < start + ms(10_000) {
-            now = pace.due(now);
+            now = pace.due(now, false);
             pace.captured(now, now + Duration::from_micros(400));
             captures += 1;
         }
@@ -81,11 +84,11 @@ mod tests {
         let start = Instant::now();
         let (mut pace, mut now) = (Pace::default(), start);
         for _ in 0..3 {
-            now = pace.due(now);
+            now = pace.due(now, false);
             pace.captured(now, now);
         }
         assert!(now < start + ms(10));
-        assert!(pace.due(now) > start + ms(14));
+        assert!(pace.due(now, false) > start + ms(14));
     }
 
     #[test]
@@ -93,6 +96,11 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::default();
         pace.captured(start, start + ms(40));
-        assert_eq!(pace.due(start + ms(40)), start + ms(80));
+        assert_eq!(pace.due(start + ms(40), false), start + ms(80));
+        assert_eq!(
+            pace.due(start + ms(40), true),
+            start + ms(40) + SETTLE,
+            "a person acts"
+        );
     }
 }

@@ -5,7 +5,7 @@
 //! cursor beside the text must not hide that the text moved. Each strip then says which rows the winning distance
 //! explains, and strips that agree become one copy.
 //!
-//! A hash that lies costs nothing but bytes: the caller compares the pixels after it applied the copies.
+//! The caller compares after it applied the copies, so that what is missed here costs bytes only.
 
 use std::borrow::Cow;
 use std::ops::Range;

@@ -5,7 +5,7 @@
 //! rectangles save more than any choice of codec.
 
 use crate::ops::Ops;
-use crate::picture::{Picture, Rect};
+use crate::picture::{Picture, Rect, STRIP_WIDTH};
 
 /// Columns of a tile.
 pub const TILE_WIDTH: usize = 64;
@@ -15,21 +15,39 @@ pub const TILE_HEIGHT: usize = 32;
 /// Columns between two changes that are still painted as one.
 const JOIN_GAP: usize = 8;
 
-/// The tight rectangle around what differs inside `area`, if anything does.
+/// The tight rectangle around what differs inside `area`, if anything does. What is the same is told by hashes, so that
+/// little of two large pictures is read.
 pub fn difference(shown: &Picture, wanted: &Picture, area: &Rect) -> Option<Rect> {
     let mut tight: Option<Rect> = None;
-    for y in area.y0..area.y1 {
-        let (old, new) = (shown.row(y, area.x0, area.x1), wanted.row(y, area.x0, area.x1));
-        if old == new {
-            continue;
+    for strip in area.x0 / STRIP_WIDTH..area.x1.div_ceil(STRIP_WIDTH) {
+        let x0 = area.x0.max(strip * STRIP_WIDTH);
+        let x1 = area.x1.min((strip + 1) * STRIP_WIDTH);
+        let hashes = shown
+            .hashes_of(strip, area.y0..area.y1)
+            .iter()
+            .zip(wanted.hashes_of(strip, area.y0..area.y1));
+        for (y, (old, new)) in (area.y0..).zip(hashes) {
+            let row = Rect {
+                x0,
+                x1,
+                y0: y,
+                y1: y + 1,
+            };
+            if old == new || tight.is_some_and(|held| held.contains(&row)) {
+                continue;
+            }
+            let mut differing = shown
+                .row(y, x0, x1)
+                .iter()
+                .zip(wanted.row(y, x0, x1))
+                .map(|(a, b)| a != b);
+            let (Some(first), Some(last)) = (differing.clone().position(|d| d), differing.rposition(|d| d))
+            else {
+                continue;
+            };
+            let line = Rect::at(x0 + first, y, last - first + 1, 1);
+            tight = Some(tight.map_or(line, |held| held.union(&line)));
         }
-        let mut differing = old.iter().zip(new).map(|(a, b)| a != b);
-        let (Some(first), Some(last)) = (differing.clone().position(|d| d), differing.rposition(|d| d))
-        else {
-            continue;
-        };
-        let line = Rect::at(area.x0 + first, y, last - first + 1, 1);
-        tight = Some(tight.map_or(line, |held| held.union(&line)));
     }
     tight
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flate2::CompressError;
@@ -29,6 +29,11 @@ use crate::video::VideoCodec;
 use crate::wire::page::{Hello, VideoFailure};
 use crate::wire::server;
 
+/// So few bytes of operations are not deflated: a page has them a task earlier than through its inflater.
+const PLAIN_BYTES: usize = 256;
+/// After a person's input, what it changes does not wait for others' share of the processor.
+const URGENT_SPAN: Duration = Duration::from_millis(100);
+
 /// The state of a screen that is watched.
 pub struct Watch {
     damage: Damage,
@@ -39,6 +44,8 @@ pub struct Watch {
     /// When the first of `pending` was damaged.
     changed_at: Option<Instant>,
     pace: Pace,
+    /// When a viewer's input was last seen to have reached the X server.
+    acted_at: Option<Instant>,
     audience: Audience,
     watchers: Vec<Watcher>,
     ops: Ops,
@@ -78,6 +85,7 @@ impl Watch {
             changed_at: None,
             picture,
             pace: Pace::default(),
+            acted_at: None,
             audience: Audience::default(),
             watchers: Vec::new(),
             ops: Ops::default(),
@@ -151,7 +159,14 @@ impl Watch {
         let due = self.audience.due(!self.pending.is_empty(), now, allowance)?;
         // What waited for a viewer has settled long ago.
         let settled = || now.checked_sub(SETTLE).unwrap_or(now);
-        Some(self.pace.due(self.changed_at.unwrap_or_else(settled)).max(due))
+        let changed = self.changed_at.unwrap_or_else(settled);
+        Some(self.pace.due(changed, self.is_urgent(now)).max(due))
+    }
+
+    /// Whether somebody acts, and waits to see what comes of it.
+    fn is_urgent(&self, now: Instant) -> bool {
+        let lately = |at| now.saturating_duration_since(at) < URGENT_SPAN;
+        self.acted_at.is_some_and(lately) || self.watchers.iter().any(Watcher::has_acted)
     }
 
     /// When to tell viewers something besides the picture.
@@ -195,6 +210,9 @@ impl Watch {
 
     /// Brings the picture up to date.
     pub fn capture(&mut self, connection: &RustConnection, root: Window) -> Result<(), ReplyError> {
+        if self.watchers.iter().any(Watcher::has_acted) {
+            self.acted_at = Some(Instant::now());
+        }
         for watcher in &mut self.watchers {
             watcher.input_seq = watcher.seat.last_input();
         }
@@ -273,6 +291,11 @@ fn codec_of(page: &Hello) -> Option<VideoCodec> {
 }
 
 impl Watcher {
+    /// Whether it has acted since the last capture.
+    fn has_acted(&self) -> bool {
+        self.seat.last_input() != self.input_seq
+    }
+
     fn send(&mut self, part: Part<'_>) -> Result<(), CompressError> {
         let seq = self.seat.next_seq();
         let message = match (part, &mut self.deflate) {
@@ -284,13 +307,13 @@ impl Watcher {
                 &frame.rects,
                 &frame.bytes,
             ),
-            (Part::Ops(ops), Some(deflate)) => {
+            (Part::Ops(ops), Some(deflate)) if ops.len() > PLAIN_BYTES => {
                 // Operations are bounded far below 4 GiB.
                 let mut message = server::update_head(seq, self.input_seq, ops.len() as u32);
                 deflate.append(ops, &mut message)?;
                 Bytes::from(message)
             }
-            (Part::Ops(ops), None) => server::update_plain(seq, self.input_seq, ops),
+            (Part::Ops(ops), _) => server::update_plain(seq, self.input_seq, ops),
         };
         self.seat.send_update(message, matches!(part, Part::Frame(..)));
         Ok(())
