@@ -177,6 +177,11 @@ impl Vp8Decoder {
 
     /// Decodes the next packet.
     pub fn decode(&mut self, packet: &[u8]) -> Result<&I420, CodecError> {
+        // Before the library sees it, which would make room for whatever a key frame says.
+        let sides = (self.picture.width(), self.picture.height());
+        if key_frame_size(packet).is_some_and(|size| size != sides) {
+            return Err(CodecError::Decode("VP8"));
+        }
         let length = c_uint::try_from(packet.len()).map_err(|_| CodecError::Decode("VP8"))?;
         let picture = &mut self.picture;
         // SAFETY: the decoder is open; `packet` has `length` bytes and is only read. `berth_vp8_decode` writes planes of
@@ -199,6 +204,15 @@ impl Vp8Decoder {
         }
         Ok(&self.picture)
     }
+}
+
+/// The size that a key frame says, after its tag and the start code (RFC 6386, section 9.1).
+fn key_frame_size(packet: &[u8]) -> Option<(usize, usize)> {
+    let &[tag, _, _, 0x9D, 0x01, 0x2A, a, b, c, d, ..] = packet else {
+        return None;
+    };
+    let side = |low, high| usize::from(u16::from_le_bytes([low, high]) & 0x3FFF);
+    (tag & 1 == 0).then(|| (side(a, b), side(c, d)))
 }
 
 impl Drop for Vp8Decoder {

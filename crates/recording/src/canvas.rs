@@ -9,6 +9,12 @@ use crate::format::SIDE_MAX;
 /// How often one update may paint the whole screen, as in the page.
 const SCREENS_PAINTED_MAX: usize = 64;
 
+/// The same for one frame: it draws up to eight areas, which may overlap.
+const SCREENS_IN_FRAME_MAX: usize = 8;
+
+/// Deflate makes at most so many bytes of one. What claims more is lying, and no memory is kept for it.
+const INFLATED_MAX: usize = 1032;
+
 /// Pixels of a screen: more than the largest that there are, 256 MiB of memory.
 const PIXELS_MAX: usize = 1 << 26;
 
@@ -63,6 +69,11 @@ impl Canvas {
         self.height
     }
 
+    /// All pixels, `0x00RRGGBB`, row by row.
+    pub fn pixels(&self) -> &[u32] {
+        &self.pixels
+    }
+
     /// The pixels of a row, `0x00RRGGBB`.
     pub fn row(&self, y: usize) -> &[u32] {
         let at = y * self.width;
@@ -115,7 +126,7 @@ impl Canvas {
 
     fn inflated(&mut self, body: &mut Fields<'_>) -> Result<(), CanvasError> {
         let length = body.u32()? as usize;
-        if length > self.width * self.height * 6 + (1 << 20) {
+        if length > self.width * self.height * 6 + (1 << 20) || length > body.0.len() * INFLATED_MAX {
             return Err(CanvasError::Value("more bytes than a picture needs"));
         }
         let mut ops = std::mem::take(&mut self.ops);
@@ -147,9 +158,14 @@ impl Canvas {
         if codec != 0 {
             return Err(CanvasError::Value("a codec that was not asked for"));
         }
-        let mut areas = Vec::new();
+        let (mut areas, mut drawn) = (Vec::new(), 0);
         for _ in 0..count {
-            areas.push(self.area(body)?);
+            let area = self.area(body)?;
+            drawn += area.2 * area.3;
+            areas.push(area);
+        }
+        if drawn > self.width * self.height * SCREENS_IN_FRAME_MAX {
+            return Err(CanvasError::Value("more painting than a frame needs"));
         }
         if self.video.is_none() || key {
             if !key {
@@ -257,6 +273,10 @@ impl Canvas {
         let (x, y, width, height) = (fields.u16()?, fields.u16()?, fields.u16()?, fields.u16()?);
         if x + width > self.width || y + height > self.height {
             return Err(CanvasError::Value("an area outside of the screen"));
+        }
+        // It would cost work, and no budget.
+        if width == 0 || height == 0 {
+            return Err(CanvasError::Value("an empty area"));
         }
         Ok((x, y, width, height))
     }
@@ -375,9 +395,37 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_cannot_work_without_end() {
+        let mut canvas = Canvas::default();
+        canvas.take(&HELLO).unwrap();
+        let frame = |areas: usize| {
+            let area = [0, 0, 0, 0, 9, 0, 7, 0];
+            message(4, &[&[1, 0, areas as u8, 0][..], &area.repeat(areas)].concat())
+        };
+        assert!(matches!(canvas.take(&frame(9)), Err(CanvasError::Value(_))));
+        // As many areas as a frame may have; but there is no picture in it.
+        assert!(matches!(canvas.take(&frame(8)), Err(CanvasError::Codec(_))));
+    }
+
+    #[test]
+    fn no_memory_is_kept_for_a_length_that_bytes_cannot_make() {
+        let mut canvas = Canvas::default();
+        canvas.take(&[1, 1, 0, 16, 0, 16, 1]).unwrap();
+        let length = (90u32 << 20).to_le_bytes();
+        assert!(
+            canvas
+                .take(&message(2, &[&length[..], &[0; 100]].concat()))
+                .is_err()
+        );
+        assert_eq!(canvas.ops.capacity(), 0);
+    }
+
+    #[test]
     fn an_update_cannot_work_without_end() {
         let mut canvas = Canvas::default();
         canvas.take(&HELLO).unwrap();
+        let nothing: Vec<u8> = [&[2][..], &[0, 0, 0, 0, 0, 0, 7, 0], &[1, 2, 3]].concat();
+        assert!(canvas.take(&message(3, &nothing)).is_err());
         let fill: Vec<u8> = [&[2][..], &[0, 0, 0, 0, 9, 0, 7, 0], &[1, 2, 3]].concat();
         assert!(canvas.take(&message(3, &fill.repeat(64))).unwrap());
         assert!(canvas.take(&message(3, &fill.repeat(65))).is_err());

@@ -8,6 +8,8 @@ use super::*;
 use crate::encode::tests::{Change, allows, any_change, any_size, apply, same};
 use crate::painter::Painter;
 use crate::picture::Rect;
+use crate::video::Frame;
+use crate::wire::server;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -56,13 +58,8 @@ impl Pages {
                 match part {
                     Part::Ops(ops) => painter.draw(ops),
                     Part::Frame(codec, frame) => {
-                        let rects = frame.rects.iter().map(|r| (r.x0, r.y0, r.width(), r.height()));
-                        painter.show(
-                            codec.code(),
-                            frame.is_key,
-                            &rects.collect::<Vec<_>>(),
-                            &frame.bytes,
-                        );
+                        let Frame { is_key, rects, bytes } = frame;
+                        painter.show(&server::frame(0, 0, *is_key, codec.code(), rects, bytes));
                     }
                 }
             }

@@ -111,8 +111,7 @@ fn catch_up(shown: &mut Shown, wanted: &Picture, budget: usize, ops: &mut Ops) {
 }
 
 pub fn same(painter: &Painter, picture: &Picture) -> bool {
-    (0..picture.height())
-        .all(|y| painter.pixels[y * painter.width..][..painter.width] == *picture.row(y, 0, picture.width()))
+    (0..picture.height()).all(|y| painter.row(y) == picture.row(y, 0, picture.width()))
 }
 
 proptest! {
@@ -158,7 +157,7 @@ fn motion_that_does_not_fit_is_repainted_all_over() {
         shown.changed(&Region::of(all));
         catch_up(&mut shown, &wanted, 320 * 50 * 2, &mut ops);
         painter.draw(ops.bytes());
-        let bottom = &painter.pixels[320 * 199..];
+        let bottom = painter.row(199);
         bottoms += u32::from(bottom == wanted.row(199, 0, 320));
     }
     assert!(bottoms >= 5, "the last row was right {bottoms} times");
@@ -244,7 +243,7 @@ fn a_film_is_video_the_text_beside_it_is_exact_and_all_is_exact_in_the_end() {
             );
         }
         for y in 600..612 {
-            let row = &painter.pixels[y * width..][..width];
+            let row = painter.row(y);
             assert!(row == wanted.row(y, 0, width), "what is typed meanwhile is exact");
         }
     }

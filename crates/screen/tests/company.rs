@@ -252,8 +252,7 @@ async fn the_screen_takes_the_size_that_its_holder_wants() {
     for ((width, height), expected) in wanted {
         page.request(&size(width, height));
         for page in [&mut page, &mut other] {
-            page.until(|page| (page.painter.width, page.painter.height) == expected)
-                .await;
+            page.until(|page| page.painter.size() == expected).await;
         }
         let x = server.connect();
         page.catch_up(&x).await;

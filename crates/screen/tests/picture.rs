@@ -102,7 +102,7 @@ async fn whatever_is_drawn_arrives_exactly() {
     let screen = Screen::open(&server.display).unwrap();
     let mut page = Page::open(&screen);
     page.catch_up(&draw.x).await;
-    assert_eq!((page.painter.width, page.painter.height), (799, 601));
+    assert_eq!(page.painter.size(), (799, 601));
 
     draw.lines(0, 600, 1);
     page.catch_up(&draw.x).await;
@@ -284,7 +284,7 @@ async fn a_change_of_size_starts_over() {
         .unwrap();
 
     page.until(|page| page.painter.hellos == 2).await;
-    assert_eq!((page.painter.width, page.painter.height), (640, 360));
+    assert_eq!(page.painter.size(), (640, 360));
     page.catch_up(&draw.x).await;
     draw.fill(0x55_66_77, 100, 100, 300, 200);
     page.catch_up(&draw.x).await;

@@ -107,7 +107,7 @@ impl Page {
         viewer.receive(&[1, 1, 0, 4, 0, 3, capabilities]).unwrap();
         Self {
             viewer,
-            painter: Painter::new(),
+            painter: Painter::default(),
             input_seq: 0,
             bytes: 0,
             updates: 0,
@@ -147,7 +147,7 @@ impl Page {
     pub async fn catch_up(&mut self, server: &(RustConnection, x11rb::protocol::xproto::Screen)) {
         let (wanted, width) = picture(server);
         let started = Instant::now();
-        while self.painter.width != width || self.painter.pixels != wanted {
+        while self.painter.size().0 != width || self.painter.pixels() != wanted {
             assert!(self.step().await, "the screen is there");
             assert!(
                 started.elapsed() < PATIENCE,
