@@ -13,9 +13,9 @@ use crate::wire::page::{Input, MAX_CLIPBOARD_BYTES, Modifiers, Position};
 
 /// Inputs that may wait. More than a person makes in the longest time that typing a text takes; a page that sends
 /// more is closed. Pointer moves replace each other, so they do not add up.
-const MAX_WAITING: usize = 512;
+pub const MAX_WAITING: usize = 512;
 /// Bytes of text that may wait: what one paste brings, and some typing.
-const MAX_TEXT_BYTES: usize = MAX_CLIPBOARD_BYTES + (256 << 10);
+pub const MAX_TEXT_BYTES: usize = MAX_CLIPBOARD_BYTES + (256 << 10);
 
 /// One thing to do.
 pub enum Command {
@@ -166,10 +166,32 @@ impl InputQueue {
         Ok(())
     }
 
-    /// Adds that a viewer left. Never refused: there are as many as there were viewers.
+    /// Adds that a viewer is to let go of what it holds. Never refused, but once is enough where it did nothing since:
+    /// besides inputs there wait at most as many as there were viewers.
     pub fn leave(&self, viewer: ViewerId) {
-        self.waiting().commands.push_back(Command::Leave(viewer));
+        let mut waiting = self.waiting();
+        let last = waiting.commands.iter().rev().find_map(|command| match command {
+            Command::Leave(id) => (*id == viewer).then_some(true),
+            Command::Input { seat, .. } => (seat.id == viewer).then_some(false),
+        });
+        if last != Some(true) {
+            waiting.commands.push_back(Command::Leave(viewer));
+        }
+        drop(waiting);
         self.wake.ring();
+    }
+
+    /// Commands that wait, and the bytes of their texts.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn waiting_now(&self) -> (usize, usize) {
+        let waiting = self.waiting();
+        let texts = waiting.commands.iter().map(|command| match command {
+            Command::Input { action, .. } => action.text_bytes(),
+            Command::Leave(_) => 0,
+        });
+        let bytes = texts.sum();
+        assert_eq!(bytes, waiting.text_bytes, "the bytes of the texts are counted");
+        (waiting.commands.len(), bytes)
     }
 
     /// Takes out the oldest.
@@ -214,6 +236,17 @@ mod tests {
             .take_while(|n| queue.push(&seat, *n, &Input::Release).is_ok())
             .count();
         assert_eq!(accepted, MAX_WAITING);
+    }
+
+    #[test]
+    fn letting_go_twice_waits_once() {
+        let queue = InputQueue::new().unwrap();
+        let seat = Arc::new(Seat::new(1));
+        (0..2000).for_each(|_| queue.leave(1));
+        assert_eq!(queue.waiting_now().0, 1);
+        queue.push(&seat, 1, &Input::Release).unwrap();
+        (0..2000).for_each(|n| queue.leave(1 + n % 2));
+        assert_eq!(queue.waiting_now().0, 4);
     }
 
     #[test]
