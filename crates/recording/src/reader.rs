@@ -336,6 +336,33 @@ mod tests {
         }
     }
 
+    /// The seed of `fuzz/`; `BERTH_UPDATE_SEEDS=1` writes it anew.
+    #[test]
+    fn the_seed_is_what_a_writer_writes() {
+        let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds");
+        let session = fs_err::read(seeds.join("canvas/deflated")).unwrap();
+        let mut writer = Writer::new(&about());
+        writer.segment(5, 64, 48).unwrap();
+        let mut rest = &session[..];
+        while let Some((length, after)) = rest.split_first_chunk() {
+            let (message, after) = after.split_at(u32::from_le_bytes(*length) as usize);
+            writer
+                .message(10 + (session.len() - after.len()) as u64, message)
+                .unwrap();
+            rest = after;
+        }
+        let call = crate::ToolCall::new("shell", br#"{"command":"ls"}"#, b"a\nb");
+        writer.event(9000, &Event::Tool(call));
+        writer.segment(9100, 32, 24).unwrap();
+        writer.finish();
+        let (bytes, path) = (writer.take(), seeds.join("recording/whole"));
+        if std::env::var_os("BERTH_UPDATE_SEEDS").is_some() {
+            fs_err::write(&path, &bytes).unwrap();
+        }
+        let seed = fs_err::read(&path).unwrap();
+        assert!(seed == bytes, "write the seed with BERTH_UPDATE_SEEDS=1");
+    }
+
     #[test]
     fn a_time_is_not_believed() {
         let late = [&MAGIC[..], &[0, 0, 0, 0, 3], &[0xFF; 8]].concat();

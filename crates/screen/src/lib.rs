@@ -33,6 +33,8 @@ mod encode;
 mod error;
 mod floor;
 mod flow;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod grab;
 mod input;
 mod lossy;
@@ -62,6 +64,8 @@ pub mod wire;
     reason = "whole messages are painted by the tests against an X server"
 )]
 mod painter;
+#[cfg(test)]
+mod seeds_tests;
 
 pub use self::core::MAX_VIEWERS;
 pub use agent::{Agent, AgentError, Button, Direction};

@@ -69,6 +69,12 @@ impl Screen {
         Ok(Self { shared })
     }
 
+    /// A screen whose threads are the caller's concern.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn of(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
     /// A new viewer. It ends at once when the screen is closed or has [`MAX_VIEWERS`](crate::MAX_VIEWERS) already.
     pub fn attach(&self, visitor: Visitor) -> Viewer {
         let seat = self.shared.core.seat(visitor);

@@ -25,6 +25,8 @@ export class ArraySurface implements Surface {
   }
 
   copy(sx: number, sy: number, x: number, y: number, width: number, height: number): void {
+    if (sx + width > this.width || sy + height > this.height)
+      throw new Error('copied from outside the surface')
     const before = this.#pixels.slice()
     this.#each(x, y, width, height, (column, row) => before[(sy + row) * this.width + sx + column] ?? 0)
   }

@@ -9,6 +9,9 @@ import { opsBytesMax, Painter } from './painter.ts'
 import type { Surface } from './surface.ts'
 import type { ServerMessage } from './wire.ts'
 
+/** Deflate makes at most so many bytes of one. What claims more is lying, and no memory is kept for it. */
+const INFLATED_MAX = 1032
+
 /** The messages that carry a picture update. */
 export type UpdateMessage = Extract<ServerMessage, { update: unknown }>
 
@@ -52,6 +55,9 @@ export class TileDecoder implements Decoder {
       throw new MalformedError(`an update of ${length} bytes; allowed for this screen: ${this.#bytesMax}`)
     }
     if (message.kind !== 'deflated') return message.update.body
+    if (length > message.update.body.length * INFLATED_MAX) {
+      throw new MalformedError(`an update of ${length} bytes in ${message.update.body.length} of deflate`)
+    }
     this.#inflater ??= new Inflater()
     return this.#inflater.inflate(message.update.body, length)
   }

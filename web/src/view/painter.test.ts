@@ -117,10 +117,6 @@ test('operations follow each other in one update', () => {
   ])
 })
 
-test('an area without pixels is allowed and paints nothing', () => {
-  expect(paint(1, 1, fill(1, 1, 0, 0, 9, 9, 9), trueColour(0, 0, 0, 1, [])).rows).toEqual([['000000']])
-})
-
 test.each<[string, number[]]>([
   ['an unknown operation', [9]],
   ['a fill past the right edge', fill(3, 0, 2, 1, 1, 1, 1)],

@@ -46,7 +46,7 @@ export class Painter {
         const [sx, sy] = [reader.u16(), reader.u16()]
         const { x, y, width, height } = area(reader, surface)
         checkInside('copy from', sx, sy, width, height, surface)
-        if (width > 0 && height > 0) surface.copy(sx, sy, x, y, width, height)
+        surface.copy(sx, sy, x, y, width, height)
         return width * height
       }
       case 2: {
@@ -58,14 +58,14 @@ export class Painter {
         const { x, y, width, height } = area(reader, surface)
         const pixels = this.#pixels(width * height)
         readPalette(reader, width, height, pixels)
-        if (width > 0 && height > 0) surface.put(x, y, width, height, pixels)
+        surface.put(x, y, width, height, pixels)
         return width * height
       }
       case 4: {
         const { x, y, width, height } = area(reader, surface)
         const pixels = this.#pixels(width * height)
         readTrueColour(reader.bytes(width * height * 3), width, pixels)
-        if (width > 0 && height > 0) surface.put(x, y, width, height, pixels)
+        surface.put(x, y, width, height, pixels)
         return width * height
       }
       default:
@@ -82,6 +82,8 @@ export class Painter {
 function area(reader: Reader, surface: Surface) {
   const [x, y, width, height] = [reader.u16(), reader.u16(), reader.u16(), reader.u16()]
   checkInside('paint', x, y, width, height, surface)
+  // It would cost work, and no budget.
+  if (width === 0 || height === 0) throw new MalformedError('an operation paints nothing')
   return { x, y, width, height }
 }
 

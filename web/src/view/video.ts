@@ -10,6 +10,9 @@ import { MalformedError, Reader } from './bytes.ts'
 import type { Decoder, Paint, UpdateMessage } from './decoder.ts'
 import type { Rect } from './wire.ts'
 
+/** How often one frame may draw the whole screen: it has up to eight areas, which may overlap. */
+const SCREENS_IN_FRAME_MAX = 8
+
 /** A decoder that has given nothing for so long gives nothing any more. */
 const SILENCE_MS = 500
 
@@ -47,10 +50,15 @@ export class MotionDecoder implements Decoder {
 
   async decode(message: UpdateMessage): Promise<Paint> {
     if (message.kind !== 'video') throw new MalformedError('tiles are no video')
+    let budget = this.#width * this.#height * SCREENS_IN_FRAME_MAX
     for (const { x, y, width, height } of message.rects) {
       if (x + width > this.#width || y + height > this.#height) {
         throw new MalformedError(`a frame draws ${width}x${height}+${x}+${y}, outside of the screen`)
       }
+      budget -= width * height
+    }
+    if (budget < 0) {
+      throw new MalformedError(`a frame draws the screen more than ${SCREENS_IN_FRAME_MAX} times`)
     }
     switch (message.codec) {
       case 0:
@@ -96,6 +104,10 @@ class Vp8Decoder {
 
   decode(message: VideoMessage, width: number, height: number): Promise<Paint> {
     const { body } = message.update
+    // The packet's own word (RFC 6386, section 9.1): a key frame in disguise would bring a size that nobody checked.
+    if (body.length === 0 || ((body[0] ?? 0) & 1) === (message.keyFrame ? 1 : 0)) {
+      throw new MalformedError('a packet of another kind than its message says')
+    }
     if (message.keyFrame) {
       checkKeyFrame(body, width, height)
       if (!this.#decoder && !this.#broken) this.#start(width, height)

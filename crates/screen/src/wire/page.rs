@@ -533,6 +533,20 @@ mod tests {
         ));
     }
 
+    #[test]
+    fn what_the_page_writes_is_read() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/page");
+        let seeds: Vec<_> = fs_err::read_dir(folder)
+            .unwrap()
+            .map(|it| it.unwrap().path())
+            .collect();
+        assert!(seeds.len() >= 15, "{seeds:?}");
+        for seed in seeds {
+            let bytes = fs_err::read(&seed).unwrap();
+            assert!(parse(&bytes).is_ok(), "{}", seed.display());
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
