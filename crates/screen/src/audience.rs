@@ -5,6 +5,10 @@
 //! it; members that cannot are left behind as a group of their own, and are repainted from there when they can. Groups
 //! that have caught up hold the same picture, so they become one.
 //!
+//! Exact operations are deflated once for a group, in a stream that goes on from update to update. Where members with
+//! different pasts come together the stream begins anew: a page's inflater goes on, and is told nothing that refers
+//! to before.
+//!
 //! While something moves, a group has a video encoder, whose packets build on each other. So a group in motion waits a
 //! moment for a member that cannot take the next frame, and groups in motion become one with a key frame, unless one of
 //! them is so slow that it would spoil the picture of the others.
@@ -14,7 +18,9 @@
 use std::time::{Duration, Instant};
 
 use berth_codec::CodecError;
+use flate2::CompressError;
 
+use crate::deflate::Deflate;
 use crate::encode::{Allowance, Shown};
 use crate::ops::Ops;
 use crate::picture::Picture;
@@ -35,18 +41,40 @@ const KEY_PAUSE: Duration = Duration::from_millis(400);
 /// Encoders whose packets build on each other: one for all, and one for slow links.
 const CHAINS: usize = 2;
 
+/// So few bytes of operations are not deflated: a page has them a task earlier than through its inflater.
+const PLAIN_BYTES: usize = 256;
+
 /// All viewers of a screen, in groups.
 #[derive(Default)]
 pub struct Audience {
     groups: Vec<Group>,
+    memory: Memory,
+}
+
+/// What updates are written to.
+#[derive(Default)]
+struct Memory {
+    ops: Ops,
+    deflated: Vec<u8>,
     frame: Frame,
+}
+
+/// What a page can read besides operations as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Abilities {
+    /// How it can show motion, if it can.
+    pub codec: Option<VideoCodec>,
+    /// It can inflate raw deflate.
+    pub inflates: bool,
 }
 
 struct Group {
     shown: Shown,
     members: Vec<ViewerId>,
-    /// How its members can show motion, if they can.
-    codec: Option<VideoCodec>,
+    /// What its members can read.
+    can: Abilities,
+    /// What all members' inflaters have been fed since the stream began.
+    deflate: Option<Deflate>,
     video: Option<Video>,
     /// Since when a member holds up the next frame.
     waiting: Option<Instant>,
@@ -65,32 +93,39 @@ struct Video {
 pub enum Part<'a> {
     /// Exact drawing operations.
     Ops(&'a [u8]),
+    /// The same, in the group's deflate stream.
+    Deflated {
+        /// Bytes of the operations.
+        length: usize,
+        /// The next piece of the stream.
+        piece: &'a [u8],
+    },
     /// A video frame.
     Frame(VideoCodec, &'a Frame),
 }
 
-/// What is needed for an update.
+/// What viewers are to be shown.
+#[derive(Clone, Copy)]
 pub struct Update<'a> {
     /// What the screen shows.
     pub picture: &'a Picture,
-    /// Memory to write operations in.
-    pub ops: &'a mut Ops,
     /// Now.
     pub now: Instant,
 }
 
 impl Audience {
     /// A viewer that has seen nothing of a picture this size.
-    pub fn join(&mut self, viewer: ViewerId, codec: Option<VideoCodec>, picture: &Picture) {
+    pub fn join(&mut self, viewer: ViewerId, can: Abilities, picture: &Picture) {
         // Pages that come together, after a restart say, see the same nothing.
-        let blank = |group: &&mut Group| group.codec == codec && group.shown.is_blank();
+        let blank = |group: &&mut Group| group.can == can && group.shown.is_blank();
         if let Some(group) = self.groups.iter_mut().find(blank) {
             return group.members.push(viewer);
         }
         self.groups.push(Group {
             shown: Shown::nothing(picture.width(), picture.height()),
             members: vec![viewer],
-            codec,
+            can,
+            deflate: None,
             video: None,
             waiting: None,
             wants_key: false,
@@ -163,8 +198,8 @@ impl Audience {
         update: Update<'_>,
         allowance: impl Fn(ViewerId) -> Option<Allowance>,
         mut send: impl FnMut(&[ViewerId], Part<'_>),
-    ) {
-        let Update { picture, ops, now } = update;
+    ) -> Result<(), CompressError> {
+        let now = update.now;
         self.join_in_motion(now, &allowance);
         let mut left_behind = Vec::new();
         let mut chains = self.groups.iter().filter(|group| group.is_chained()).count();
@@ -198,10 +233,11 @@ impl Audience {
                 left_behind.push(group.split_off(blocked));
                 group.members = ready;
             }
-            group.catch_up(picture, &least, now, ops, &mut self.frame, &mut chains, &mut send);
+            group.catch_up(update, &least, &mut chains, &mut self.memory, &mut send)?;
         }
         self.groups.append(&mut left_behind);
         self.unite();
+        Ok(())
     }
 
     /// Groups in motion become one where their links allow it.
@@ -229,7 +265,7 @@ impl Audience {
         let joins = |group: &Group| {
             let wants = group.is_in_motion(now) || (group.video.is_none() && !group.shown.is_current());
             // One that lags much is shown motion apart, as long as there is an encoder left for it.
-            group.codec == self.groups[at].codec
+            group.can == self.groups[at].can
                 && wants
                 && kbps(group).is_some_and(|own| {
                     let alike = own * 5 / 4 >= rate && rate * 5 / 4 >= own;
@@ -248,15 +284,19 @@ impl Audience {
         }
         // A key frame over the whole screen makes all of them see the same.
         self.groups[at].wants_key = true;
+        self.groups[at].deflate = None;
         self.groups.retain(|group| !group.members.is_empty());
     }
 
     fn unite(&mut self) {
         let mut united: Vec<Group> = Vec::with_capacity(self.groups.len());
         for group in std::mem::take(&mut self.groups) {
-            let twin = |held: &&mut Group| held.codec == group.codec && held.is_done() && group.is_done();
+            let twin = |held: &&mut Group| held.can == group.can && held.is_done() && group.is_done();
             match united.iter_mut().find(twin) {
-                Some(held) => held.members.extend(group.members),
+                Some(held) => {
+                    held.members.extend(group.members);
+                    held.deflate = None;
+                }
                 None => united.push(group),
             }
         }
@@ -270,7 +310,7 @@ impl Group {
     }
 
     fn is_chained(&self) -> bool {
-        self.video.is_some() && self.codec.is_some_and(VideoCodec::is_chained)
+        self.video.is_some() && self.can.codec.is_some_and(VideoCodec::is_chained)
     }
 
     fn moved_at(&self) -> Option<Instant> {
@@ -292,33 +332,44 @@ impl Group {
         Self {
             shown: self.shown.clone(),
             members,
-            codec: self.codec,
+            can: self.can,
+            deflate: None,
             video: None,
             waiting: None,
             wants_key: false,
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one step of `update`, with what that has at hand"
-    )]
     fn catch_up(
         &mut self,
-        picture: &Picture,
+        update: Update<'_>,
         allowance: &Allowance,
-        now: Instant,
-        ops: &mut Ops,
-        frame: &mut Frame,
         chains: &mut usize,
+        memory: &mut Memory,
         send: &mut impl FnMut(&[ViewerId], Part<'_>),
-    ) {
+    ) -> Result<(), CompressError> {
+        let Update { picture, now } = update;
+        let Memory { ops, deflated, frame } = memory;
         // A third chain would cost everyone; without one, exact pixels come as fast as the link lets them.
         let codec = self
+            .can
             .codec
             .filter(|codec| self.video.is_some() || !codec.is_chained() || *chains < CHAINS);
         let mut moving = self.shown.catch_up(picture, allowance, codec.is_some(), now, ops);
-        if !ops.bytes().is_empty() {
+        if self.can.inflates && ops.bytes().len() > PLAIN_BYTES {
+            deflated.clear();
+            self.deflate
+                .get_or_insert_default()
+                .append(ops.bytes(), deflated)?;
+            let length = ops.bytes().len();
+            send(
+                &self.members,
+                Part::Deflated {
+                    length,
+                    piece: deflated,
+                },
+            );
+        } else if !ops.bytes().is_empty() {
             send(&self.members, Part::Ops(ops.bytes()));
         }
         let key = std::mem::take(&mut self.wants_key);
@@ -328,7 +379,7 @@ impl Group {
         match codec {
             Some(codec) if !moving.is_empty() => {
                 let was_chained = self.is_chained();
-                if self.show_motion(picture, &moving, codec, allowance, key, now, frame) {
+                if self.show_motion(update, &moving, codec, allowance.kbps, key, frame) {
                     send(&self.members, Part::Frame(codec, frame));
                 }
                 *chains += usize::from(self.is_chained() && !was_chained);
@@ -341,15 +392,15 @@ impl Group {
                 }
             }
         }
+        Ok(())
     }
 
     /// The group's encoder, made if there is none; its first frame is a key frame.
     fn open_video(
         &mut self,
         codec: VideoCodec,
-        picture: &Picture,
+        Update { picture, now }: Update<'_>,
         kbps: u32,
-        now: Instant,
     ) -> Result<&mut Video, CodecError> {
         match &mut self.video {
             Some(video) => Ok(video),
@@ -362,22 +413,21 @@ impl Group {
     }
 
     /// Encodes a frame; false if there is none, and then what moves is still to be shown.
-    #[expect(clippy::too_many_arguments, reason = "as for `catch_up`")]
     fn show_motion(
         &mut self,
-        picture: &Picture,
+        update: Update<'_>,
         moving: &Region,
         codec: VideoCodec,
-        allowance: &Allowance,
+        kbps: u32,
         key: bool,
-        now: Instant,
         frame: &mut Frame,
     ) -> bool {
-        let encoded = match self.open_video(codec, picture, allowance.kbps, now) {
+        let Update { picture, now } = update;
+        let encoded = match self.open_video(codec, update, kbps) {
             Ok(video) => {
                 video.last_frame = now;
                 let encoder = &mut video.encoder;
-                let encoded = encoder.encode(picture, moving.rects(), allowance.kbps, key, frame);
+                let encoded = encoder.encode(picture, moving.rects(), kbps, key, frame);
                 if encoded == Ok(true) && frame.is_key {
                     video.last_key = now;
                 }
@@ -393,7 +443,7 @@ impl Group {
             }
             Err(error) => {
                 tracing::warn!(%error, "motion is shown without video");
-                (self.video, self.codec) = (None, None);
+                (self.video, self.can.codec) = (None, None);
                 // Those that a key frame was to bring together show different pictures.
                 self.shown = Shown::nothing(picture.width(), picture.height());
             }

@@ -34,11 +34,15 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
+const VIDEO: Abilities = Abilities {
+    codec: Some(VideoCodec::Vp8),
+    inflates: true,
+};
+
 #[derive(Default)]
 struct Pages {
     audience: Audience,
     painters: HashMap<ViewerId, Painter>,
-    ops: Ops,
     encodings: usize,
 }
 
@@ -47,16 +51,17 @@ impl Pages {
         let Self {
             audience,
             painters,
-            ops,
             encodings,
         } = self;
-        let update = Update { picture, ops, now };
-        audience.update(update, allowance, |ids, part| {
+        let sent = audience.update(Update { picture, now }, allowance, |ids, part| {
             *encodings += 1;
             for id in ids {
                 let painter = painters.get_mut(id).unwrap();
                 match part {
                     Part::Ops(ops) => painter.draw(ops),
+                    Part::Deflated { length, piece } => {
+                        painter.draw_message(&server::update_deflated(0, 0, length, piece));
+                    }
                     Part::Frame(codec, frame) => {
                         let Frame { is_key, rects, bytes } = frame;
                         painter.show(&server::frame(0, 0, *is_key, codec.code(), rects, bytes));
@@ -64,10 +69,11 @@ impl Pages {
                 }
             }
         });
+        sent.unwrap();
     }
 
-    fn join(&mut self, id: ViewerId, codec: Option<VideoCodec>, picture: &Picture) {
-        self.audience.join(id, codec, picture);
+    fn join(&mut self, id: ViewerId, can: Abilities, picture: &Picture) {
+        self.audience.join(id, can, picture);
         self.painters
             .insert(id, Painter::sized(picture.width(), picture.height()));
     }
@@ -90,7 +96,8 @@ proptest! {
                 Step::Join => {
                     last_id += 1;
                     let codecs = [None, Some(VideoCodec::Vp8), Some(VideoCodec::Jpeg), Some(VideoCodec::Vp8)];
-                    pages.join(last_id, codecs[last_id as usize % 4], &picture);
+                    let codec = codecs[last_id as usize % 4];
+                    pages.join(last_id, Abilities { codec, inflates: last_id % 8 != 2 }, &picture);
                 }
                 Step::Leave(_) if pages.painters.is_empty() => {}
                 Step::Leave(which) => {
@@ -121,9 +128,9 @@ proptest! {
             rounds += 1;
             prop_assert!(rounds < 300, "each round must get somewhere");
         }
-        let codecs: Vec<_> = pages.audience.groups.iter().map(|group| group.codec).collect();
-        for (n, codec) in codecs.iter().enumerate() {
-            prop_assert!(!codecs[..n].contains(codec), "who sees the same is one group");
+        let kinds: Vec<_> = pages.audience.groups.iter().map(|group| group.can).collect();
+        for (n, kind) in kinds.iter().enumerate() {
+            prop_assert!(!kinds[..n].contains(kind), "who sees the same is one group");
         }
         for painter in pages.painters.values() {
             prop_assert!(same(painter, &picture));
@@ -138,7 +145,7 @@ fn viewers_in_step_share_one_encoding() {
     apply(&mut picture, &Change::Fill(bounds, 1));
     let mut pages = Pages::default();
     for id in 1..=5 {
-        pages.join(id, None, &picture);
+        pages.join(id, Abilities::default(), &picture);
     }
     let now = Instant::now();
     pages.update(&picture, now, |_| Some(allows(usize::MAX)));
@@ -173,7 +180,7 @@ fn viewers_of_a_film_share_one_encoder_and_a_slow_one_has_its_own() {
     let mut picture = Picture::unknown(640, 360);
     let mut pages = Pages::default();
     for id in 1..=4 {
-        pages.join(id, Some(VideoCodec::Vp8), &picture);
+        pages.join(id, VIDEO, &picture);
     }
     let start = Instant::now();
     let slow = Allowance {

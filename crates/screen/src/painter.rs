@@ -131,7 +131,8 @@ impl Painter {
         self.draw(&[&[2][..], &numbers([0, 0, width, height]), &[0x12, 0x34, 0x56]].concat());
     }
 
-    fn draw_message(&mut self, message: &[u8]) {
+    /// Draws an update.
+    pub fn draw_message(&mut self, message: &[u8]) {
         assert!(self.canvas.take(message).expect("the format is kept"));
     }
 }

@@ -46,9 +46,9 @@ fn session(inflates: bool, codec: VideoCodec) -> Vec<Bytes> {
         assert!(moving.is_empty());
         let seq = messages.len() as u32;
         let message = if inflates {
-            let mut message = server::update_head(seq, 0, ops.bytes().len() as u32);
-            deflate.append(ops.bytes(), &mut message).unwrap();
-            message.into()
+            let mut piece = Vec::new();
+            deflate.append(ops.bytes(), &mut piece).unwrap();
+            server::update_deflated(seq, 0, ops.bytes().len(), &piece)
         } else {
             server::update_plain(seq, 0, ops.bytes())
         };

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use flate2::CompressError;
 use x11rb::connection::Connection;
 use x11rb::errors::{ConnectionError, ReplyError, ReplyOrIdError};
@@ -13,13 +12,11 @@ use x11rb::protocol::xfixes::{ConnectionExt as _, CursorNotifyMask};
 use x11rb::protocol::xproto::Window;
 use x11rb::rust_connection::RustConnection;
 
-use crate::audience::{Audience, Part, Update, ViewerId};
+use crate::audience::{Abilities, Audience, Part, Update, ViewerId};
 use crate::core::Core;
-use crate::deflate::Deflate;
 use crate::encode::Allowance;
 use crate::grab::Grabber;
 use crate::notices::{Notices, Told};
-use crate::ops::Ops;
 use crate::pace::{Pace, SETTLE};
 use crate::picture::{Picture, Rect};
 use crate::region::Region;
@@ -29,8 +26,6 @@ use crate::video::VideoCodec;
 use crate::wire::page::{Hello, VideoFailure};
 use crate::wire::server;
 
-/// So few bytes of operations are not deflated: a page has them a task earlier than through its inflater.
-const PLAIN_BYTES: usize = 256;
 /// After a person's input, what it changes does not wait for others' share of the processor.
 const URGENT_SPAN: Duration = Duration::from_millis(100);
 
@@ -48,15 +43,12 @@ pub struct Watch {
     acted_at: Option<Instant>,
     audience: Audience,
     watchers: Vec<Watcher>,
-    ops: Ops,
     notices: Notices,
 }
 
 /// One viewer, as this thread sees it.
 struct Watcher {
     seat: Arc<Seat>,
-    /// There if the page can inflate.
-    deflate: Option<Deflate>,
     told: Told,
     /// The last input before the capture under way.
     input_seq: u32,
@@ -88,7 +80,6 @@ impl Watch {
             acted_at: None,
             audience: Audience::default(),
             watchers: Vec::new(),
-            ops: Ops::default(),
             notices: Notices::new(core, largest),
         })
     }
@@ -109,18 +100,9 @@ impl Watch {
     /// A viewer that was sent this screen's size, and nothing else.
     pub fn admit(&mut self, seat: Arc<Seat>) {
         seat.set_pixels(self.picture.bounds().area());
-        self.audience.join(
-            seat.id,
-            seat.page().and_then(|page| codec_of(&page)),
-            &self.picture,
-        );
-        let deflate = seat
-            .page()
-            .is_some_and(|page| page.inflates)
-            .then(Deflate::default);
+        self.audience.join(seat.id, abilities(&seat), &self.picture);
         self.watchers.push(Watcher {
             seat,
-            deflate,
             told: self.notices.nothing_told(),
             input_seq: 0,
         });
@@ -237,8 +219,7 @@ impl Watch {
             Some(VideoFailure::Broken) => {
                 // Nobody knows what its page shows now, so it is shown everything again.
                 self.audience.leave(seat.id);
-                let codec = seat.page().and_then(|page| codec_of(&page));
-                self.audience.join(seat.id, codec, &self.picture);
+                self.audience.join(seat.id, abilities(seat), &self.picture);
             }
             None => {}
         }
@@ -250,17 +231,14 @@ impl Watch {
             picture,
             audience,
             watchers,
-            ops,
             ..
         } = self;
         let allowances: HashMap<ViewerId, Allowance> = watchers
             .iter()
             .filter_map(|watcher| Some((watcher.seat.id, watcher.seat.allowance()?)))
             .collect();
-        let mut sent = Ok(());
         let update = Update {
             picture,
-            ops,
             now: Instant::now(),
         };
         audience.update(
@@ -271,23 +249,24 @@ impl Watch {
                     .iter_mut()
                     .filter(|watcher| ids.contains(&watcher.seat.id))
                 {
-                    if sent.is_ok() {
-                        sent = watcher.send(part);
-                    }
+                    watcher.send(part);
                 }
             },
-        );
-        sent
+        )
     }
 }
 
-/// How the page can show motion.
-fn codec_of(page: &Hello) -> Option<VideoCodec> {
-    if page.decodes_video {
-        Some(VideoCodec::Vp8)
-    } else {
-        page.decodes_jpeg.then_some(VideoCodec::Jpeg)
-    }
+/// What a viewer's page can read.
+fn abilities(seat: &Seat) -> Abilities {
+    let can = |page: Hello| Abilities {
+        codec: match (page.decodes_video, page.decodes_jpeg) {
+            (true, _) => Some(VideoCodec::Vp8),
+            (false, true) => Some(VideoCodec::Jpeg),
+            (false, false) => None,
+        },
+        inflates: page.inflates,
+    };
+    seat.page().map(can).unwrap_or_default()
 }
 
 impl Watcher {
@@ -296,26 +275,20 @@ impl Watcher {
         self.seat.last_input() != self.input_seq
     }
 
-    fn send(&mut self, part: Part<'_>) -> Result<(), CompressError> {
-        let seq = self.seat.next_seq();
-        let message = match (part, &mut self.deflate) {
-            (Part::Frame(codec, frame), _) => server::frame(
+    fn send(&self, part: Part<'_>) {
+        let (seq, input_seq) = (self.seat.next_seq(), self.input_seq);
+        let message = match part {
+            Part::Frame(codec, frame) => server::frame(
                 seq,
-                self.input_seq,
+                input_seq,
                 frame.is_key,
                 codec.code(),
                 &frame.rects,
                 &frame.bytes,
             ),
-            (Part::Ops(ops), Some(deflate)) if ops.len() > PLAIN_BYTES => {
-                // Operations are bounded far below 4 GiB.
-                let mut message = server::update_head(seq, self.input_seq, ops.len() as u32);
-                deflate.append(ops, &mut message)?;
-                Bytes::from(message)
-            }
-            (Part::Ops(ops), _) => server::update_plain(seq, self.input_seq, ops),
+            Part::Deflated { length, piece } => server::update_deflated(seq, input_seq, length, piece),
+            Part::Ops(ops) => server::update_plain(seq, input_seq, ops),
         };
         self.seat.send_update(message, matches!(part, Part::Frame(..)));
-        Ok(())
     }
 }

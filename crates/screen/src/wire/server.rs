@@ -40,14 +40,17 @@ pub fn hello(width: u16, height: u16) -> Bytes {
     message.into()
 }
 
-/// The head of an update; the next piece of the deflate stream follows.
-pub fn update_head(seq: u32, input_seq: u32, inflated: u32) -> Vec<u8> {
-    let mut message = vec![UPDATE];
-    message.extend([seq, input_seq, inflated].map(u32::to_le_bytes).concat());
-    message
+/// An update of `inflated` bytes of operations, in the next piece of the viewer's deflate stream.
+pub fn update_deflated(seq: u32, input_seq: u32, inflated: usize, piece: &[u8]) -> Bytes {
+    let mut message = Vec::with_capacity(13 + piece.len());
+    message.push(UPDATE);
+    // Operations are bounded far below 4 GiB.
+    message.extend([seq, input_seq, inflated as u32].map(u32::to_le_bytes).concat());
+    message.extend(piece);
+    message.into()
 }
 
-/// An update for a page that cannot inflate.
+/// An update for a page that cannot inflate, or a small one.
 pub fn update_plain(seq: u32, input_seq: u32, ops: &[u8]) -> Bytes {
     let mut message = Vec::with_capacity(9 + ops.len());
     message.push(UPDATE_PLAIN);
