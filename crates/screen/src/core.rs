@@ -15,7 +15,7 @@ use crate::seat::Seat;
 use crate::wake::Wake;
 use crate::wire::page::{Input, Verb};
 
-/// Viewers of one screen at a time; each costs a deflate stream, and a picture while it lags.
+/// Viewers of one screen at a time; each costs a picture while it lags.
 pub const MAX_VIEWERS: usize = 32;
 
 /// Shared by all of a screen.

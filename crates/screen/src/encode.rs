@@ -16,7 +16,8 @@ use crate::{scroll, tiles};
 /// update in memory.
 const MAX_OPS_BYTES: usize = 8 << 20;
 
-/// Bytes on the wire of a tile with few colours, and of a photo's pixel. Measured.
+/// Bytes on the wire of a tile with one colour, one with few colours, and a photo's pixel. Measured.
+const FLAT_TILE_COST: usize = 8;
 const TEXT_TILE_COST: usize = 300;
 const PHOTO_PIXEL_COST: f64 = 1.1;
 
@@ -187,7 +188,11 @@ impl Shown {
         let mut photos = Region::default();
         for change in changes.iter().flatten() {
             if ops.is_text_like(wanted, &change.rect) {
-                text += TEXT_TILE_COST;
+                text += if ops.is_one_colour() {
+                    FLAT_TILE_COST
+                } else {
+                    TEXT_TILE_COST
+                };
             } else {
                 photo += (change.rect.area() as f64 * PHOTO_PIXEL_COST) as usize;
                 photos.add(change.tile);

@@ -68,6 +68,11 @@ impl Ops {
         self.palette.scan(picture, rect)
     }
 
+    /// Whether what [`Self::is_text_like`] said yes to has one colour.
+    pub fn is_one_colour(&self) -> bool {
+        self.palette.colours.len() == 1
+    }
+
     /// Paints `rect` after [`Self::is_text_like`] said yes to this very rectangle.
     pub fn paint_scanned(&mut self, rect: &Rect) {
         let palette = &mut self.palette;
