@@ -23,6 +23,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::job::{JobError, Jobs};
 use crate::tools::ToolError;
@@ -180,8 +181,13 @@ impl Code {
         self.python.warm_up().await;
     }
 
-    /// Runs `request`, telling `events` what happens. A receiver that is gone does not stop the run.
-    pub async fn run(&self, request: Request, events: mpsc::Sender<Event>) -> Result<End, RunError> {
+    /// Runs `request`, telling `events` what happens. A receiver that is gone does not stop the run; `stop` interrupts it.
+    pub async fn run(
+        &self,
+        request: Request,
+        events: mpsc::Sender<Event>,
+        stop: CancellationToken,
+    ) -> Result<End, RunError> {
         let interpreters = match request.language.kind() {
             Kind::Python => &self.python,
             Kind::JavaScript => &self.javascript,
@@ -193,6 +199,7 @@ impl Code {
             language: request.language,
             code: request.code.into(),
             timeout: request.timeout,
+            stop,
         };
         interpreters.run(order, events).await
     }

@@ -2,7 +2,7 @@
 //!
 //! A client sends an envelope with `method` `run_code`; it gets events (`stdout`, `stderr`, `result`, `error`) as
 //! they happen and one `end`. Several runs may be under way on one socket, told apart by their `invocationId`. In the
-//! same form `watch_directory` tells of changes below a directory, until `stop` comes with the same id.
+//! same form `watch_directory` tells of changes below a directory. `stop` with the same id ends either.
 //!
 //! Two tasks share a socket: one reads and never waits for code, so pings are answered at once; one writes. A client
 //! that goes away does not stop its runs: they end by themselves or by their timeout.
@@ -102,7 +102,7 @@ impl Method {
 }
 
 /// What is under way on one socket, by id, and the way to stop it.
-type Ids = Arc<Mutex<HashMap<String, CancellationToken>>>;
+type Ids = Arc<Mutex<HashMap<String, (Method, CancellationToken)>>>;
 
 /// Serves one socket until the client goes.
 pub async fn serve(socket: WebSocket, guest: Guest) {
@@ -128,8 +128,10 @@ pub async fn serve(socket: WebSocket, guest: Guest) {
     // The writer is stopped, not drained: nobody is there. Runs notice by their failing sends; a watch waits for changes
     // and may have none to send.
     writer.abort();
-    for stop in ids.lock().unwrap_or_else(PoisonError::into_inner).values() {
-        stop.cancel();
+    for (method, stop) in ids.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        if *method == Method::WatchDirectory {
+            stop.cancel();
+        }
     }
 }
 
@@ -168,7 +170,7 @@ fn receive(text: &str, guest: &Guest, messages: &mpsc::Sender<Message>, ids: &Id
     let method = {
         let mut ids = ids.lock().unwrap_or_else(PoisonError::into_inner);
         // A second message with the id of something that is under way is a write to it; only `stop` means anything.
-        if let Some(stop) = ids.get(&id) {
+        if let Some((_, stop)) = ids.get(&id) {
             if method.0 == "stop" {
                 stop.cancel();
             }
@@ -188,14 +190,14 @@ fn receive(text: &str, guest: &Guest, messages: &mpsc::Sender<Message>, ids: &Id
             tokio::spawn(async move { speaker.fail(failure).await });
             return;
         }
-        ids.insert(id.clone(), stop.clone());
+        ids.insert(id.clone(), (method, stop.clone()));
         method
     };
     let params = params.map(ToOwned::to_owned);
     let (guest, ids) = (guest.clone(), Arc::clone(ids));
     tokio::spawn(async move {
         let done = match method {
-            Method::RunCode => run_code(params.as_deref(), &guest, &mut speaker).await,
+            Method::RunCode => run_code(params.as_deref(), &guest, &mut speaker, stop).await,
             Method::WatchDirectory => watch(params.as_deref(), &guest, &mut speaker, &stop).await,
         };
         if let Err(failure) = done {
@@ -219,10 +221,15 @@ fn parsed<'a, T: Deserialize<'a>>(params: Option<&'a RawValue>) -> Result<T, Fai
     serde_path_to_error::deserialize(&mut parser).map_err(|error| invalid(format!("`data.params`: {error}")))
 }
 
-async fn run_code(params: Option<&RawValue>, guest: &Guest, speaker: &mut Speaker) -> Result<(), Failure> {
+async fn run_code(
+    params: Option<&RawValue>,
+    guest: &Guest,
+    speaker: &mut Speaker,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
     let _running = guest.clock.run();
     let request = request(params)?;
-    run(request, guest, speaker).await;
+    run(request, guest, speaker, stop).await;
     Ok(())
 }
 
@@ -283,10 +290,10 @@ fn refuse(mut speaker: Speaker, field: &str, got: &str) {
     });
 }
 
-async fn run(request: Request, guest: &Guest, speaker: &mut Speaker) {
+async fn run(request: Request, guest: &Guest, speaker: &mut Speaker, stop: CancellationToken) {
     let (events_to, mut events) = mpsc::channel(EVENTS_MAX);
     let code = guest.code.clone();
-    let run = tokio::spawn(async move { code.run(request, events_to).await });
+    let run = tokio::spawn(async move { code.run(request, events_to, stop).await });
     while let Some(event) = events.recv().await {
         let heard = match event {
             Event::Stdout(text) => speaker.text("stdout", &text).await,

@@ -106,6 +106,36 @@ async fn an_exception_is_an_object_and_ends_as_failed() {
 }
 
 #[tokio::test]
+async fn a_run_is_stopped_and_keeps_its_variables() {
+    let guest = TestGuest::with_python().await;
+    let mut stream = guest.stream().await;
+    stream
+        .run("s", "x = 1\nprint('on')\nimport time\ntime.sleep(600)", 60)
+        .await;
+    assert_eq!(stream.next().await["data"]["chunk"], "on\n");
+    // Waits for its turn behind the first, and never gets it.
+    stream.run("w", "x = 2", 60).await;
+    for id in ["w", "s"] {
+        stream
+            .send(json!({ "invocationId": id, "data": { "method": "stop" } }))
+            .await;
+        let end = stream.until_end(id).await.pop().unwrap();
+        assert_eq!(end["status"], "failed");
+        assert!(
+            end["executionError"]
+                .as_str()
+                .unwrap()
+                .starts_with("Cancelled: the run was stopped")
+        );
+    }
+    stream.run("a", "x", 60).await;
+    assert_eq!(
+        stream.until_end("a").await[0]["result"]["mime"]["text/plain"],
+        "1"
+    );
+}
+
+#[tokio::test]
 async fn requests_that_make_no_sense_are_answered() {
     let guest = TestGuest::with_python().await;
     let mut stream = guest.stream().await;

@@ -25,6 +25,9 @@ const INTERPRETERS_TRIED: usize = 3;
 /// How long an interrupted run may take to end before its interpreter is killed.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// The class of the error with which a run ends that a client stopped.
+const CANCELLED: &str = "Cancelled";
+
 /// Keeps interpreters of one kind.
 #[derive(Debug)]
 pub(super) struct Interpreters {
@@ -43,6 +46,8 @@ pub(super) struct Order {
     pub(super) language: Language,
     pub(super) code: Arc<str>,
     pub(super) timeout: Duration,
+    /// Interrupts it before its timeout does.
+    pub(super) stop: CancellationToken,
 }
 
 impl Interpreters {
@@ -79,7 +84,14 @@ impl Interpreters {
         events: mpsc::Sender<Event>,
     ) -> Result<End, RunError> {
         let _place = self.places.try_acquire().map_err(|_| RunError::Busy(RUNS_MAX))?;
-        let mut current = self.current.lock().await;
+        let mut current = tokio::select! {
+            current = self.current.lock() => current,
+            () = order.stop.cancelled() => return Ok(End {
+                execution_count: None,
+                seconds: 0.0,
+                error: Some(Failure::of_guest(CANCELLED, "the run was stopped before it began".into())),
+            }),
+        };
         for _ in 0..INTERPRETERS_TRIED {
             let interpreter = match current.take().filter(Interpreter::is_alive) {
                 Some(interpreter) => interpreter,
@@ -89,7 +101,7 @@ impl Interpreters {
             if !interpreter.start(start).await {
                 continue;
             }
-            let Some(end) = self.attend(&interpreter, ended, order.timeout, &give_up).await else {
+            let Some(end) = self.attend(&interpreter, ended, &order, &give_up).await else {
                 continue;
             };
             if interpreter.is_alive() {
@@ -109,11 +121,10 @@ impl Interpreters {
         &self,
         interpreter: &Interpreter,
         mut ended: oneshot::Receiver<Outcome>,
-        timeout: Duration,
+        order: &Order,
         give_up: &CancellationToken,
     ) -> Option<End> {
         let (began, began_ticks) = (Instant::now(), now_ticks());
-        let deadline = began + timeout;
         let lost = |lost: Option<Lost>| {
             let lost = lost.unwrap_or(Lost {
                 exit: None,
@@ -126,28 +137,30 @@ impl Interpreters {
                 error: Some(lost.failure(self.maker.kind())),
             }
         };
-        tokio::select! {
+        let (kind, why) = tokio::select! {
             end = &mut ended => return match end {
                 Ok(Outcome::Ended(end)) => Some(end),
                 Ok(Outcome::Lost(why)) => Some(lost(Some(why))),
                 Ok(Outcome::NotBegun) => None,
                 Err(_) => Some(lost(None)),
             },
-            () = sleep_until(deadline) => {}
-        }
+            () = sleep_until(began + order.timeout) => {
+                ("TimeoutError", format!("timed out after {} s", order.timeout.as_secs()))
+            }
+            () = order.stop.cancelled() => (CANCELLED, "was stopped".into()),
+        };
+        let killed_at = Instant::now() + GRACE;
         // Politely first: the variables are worth it.
         interpreter.signal(Signal::INT);
         let interrupted = tokio::select! {
             end = &mut ended => Some(end),
-            () = sleep_until(deadline + GRACE) => None,
+            () = sleep_until(killed_at) => None,
         };
-        let seconds = timeout.as_secs();
         let fate = match interrupted {
             Some(Ok(Outcome::Ended(mut end))) => {
                 self.end_what_it_started(interpreter, began_ticks).await;
-                let value =
-                    format!("the run timed out after {seconds} s and was interrupted; variables are kept");
-                end.error = Some(Failure::of_guest("TimeoutError", value));
+                let value = format!("the run {why} and was interrupted; variables are kept");
+                end.error = Some(Failure::of_guest(kind, value));
                 return Some(end);
             }
             Some(Ok(Outcome::Lost(_) | Outcome::NotBegun) | Err(_)) => "ended when it was interrupted",
@@ -167,14 +180,14 @@ impl Interpreters {
         };
         self.end_what_it_started(interpreter, began_ticks).await;
         let value = format!(
-            "the run timed out after {seconds} s; the {} interpreter {fate}; its variables are lost, and the next run \
+            "the run {why}; the {} interpreter {fate}; its variables are lost, and the next run \
              starts with a new interpreter",
             self.maker.kind()
         );
         Some(End {
             execution_count: None,
             seconds: began.elapsed().as_secs_f64(),
-            error: Some(Failure::of_guest("TimeoutError", value)),
+            error: Some(Failure::of_guest(kind, value)),
         })
     }
 

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::text::Text;
 use super::{Spec, Tool, ToolError};
@@ -52,7 +53,7 @@ impl Tool for RunCode {
         let request = Request::checked(args.code.0, &args.language.0, args.timeout_s.unwrap_or(TIMEOUT_S))?;
         let (events_to, mut events) = mpsc::channel(EVENTS_MAX);
         let code = guest.code.clone();
-        let run = tokio::spawn(async move { code.run(request, events_to).await });
+        let run = tokio::spawn(async move { code.run(request, events_to, CancellationToken::new()).await });
         let mut answer = Answer::default();
         while let Some(event) = events.recv().await {
             answer.take(event);
