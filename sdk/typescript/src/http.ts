@@ -1,0 +1,321 @@
+/**
+ * The one place where requests are sent: over kept connections, within a deadline, repeated only where that is safe.
+ *
+ * A request is sent again when no connection came about, because then nothing was done; one that may be repeated also
+ * when its connection broke before the answer. A tool call that was sent is never sent again.
+ */
+
+import { setTimeout as pause } from 'node:timers/promises'
+import { Agent, type Dispatcher } from 'undici'
+import { type Config, loadConfig } from './config.js'
+import { AGBError, ConnectionError, InvalidArgumentError, TimeoutError } from './errors.js'
+import { parseJson } from './json.js'
+import type { CallOptions } from './options.js'
+
+/** Milliseconds before a request is sent again; as many tries follow. */
+const PAUSES_MS = [100, 300, 900]
+
+/** How long a connection may take to come about. */
+const CONNECT_MS = 10_000
+
+/** An idle connection is given up before the server, which waits for 30 s, would. */
+const IDLE_MS = 10_000
+
+/** Longest answer. 96 MiB are the most that a server takes from a tool. */
+const ANSWER_BYTES_MAX = 128 << 20
+
+/** Longest time that a timer takes. */
+const TIMEOUT_MS_MAX = 2 ** 31 - 1
+
+/** What went wrong before a byte was sent. */
+const NOT_SENT = new Set(['ECONNREFUSED', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'])
+
+/** What went wrong while nothing came back. */
+const BROKEN = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
+
+/** A request as the transport takes it. */
+export interface SendOptions extends CallOptions {
+  method: string
+  url: string
+  headers?: Record<string, string>
+  body?: Dispatcher.DispatchOptions['body']
+  /** Whether it may be done twice. */
+  idempotent?: boolean
+}
+
+/** An answer, read to its end. */
+export interface HttpAnswer {
+  /** The HTTP status. */
+  statusCode: number
+  /** The headers, in lower case. */
+  headers: Record<string, string>
+  /** The body. */
+  body: string
+  /** The body as JSON; `undefined` if it is none. */
+  json: unknown
+}
+
+/** A request of the API, for `HTTPClient.makeRequest`. */
+export interface RequestOptions extends CallOptions {
+  /** `GET`, `POST`, ... */
+  method: string
+  /** The path, such as `/mcp/getSession`. */
+  endpoint: string
+  /** Headers beside those of every request. */
+  headers?: Record<string, string>
+  /** The query. What is `undefined` is left out. */
+  params?: Record<string, string | number | boolean | undefined>
+  /** The body, sent as JSON. */
+  jsonData?: unknown
+  /** The body as it is, where there is no `jsonData`. */
+  data?: string
+  /** Milliseconds until the answer; `timeoutMs` goes before it. */
+  readTimeout?: number
+  /** Taken for the official package's sake; a connection has 10 seconds. */
+  connectTimeout?: number
+  /** Whether the request may be sent again when its connection broke. A `GET` always may. */
+  idempotent?: boolean
+}
+
+/** Limits of one exchange: the caller's signal and a deadline, as one signal. */
+class Limits {
+  readonly #abort = new AbortController()
+  readonly #timer: NodeJS.Timeout
+  readonly #user: AbortSignal | undefined
+  readonly #timeoutMs: number
+  readonly #onAbort = (): void => this.#abort.abort()
+
+  constructor(options: CallOptions, preset: number) {
+    const timeoutMs = options.timeoutMs ?? preset
+    if (!(timeoutMs > 0)) {
+      throw new InvalidArgumentError(
+        `\`timeoutMs\` is ${timeoutMs}; allowed: a number above 0 (milliseconds)`,
+      )
+    }
+    this.#timeoutMs = timeoutMs
+    this.#user = options.signal
+    this.#user?.throwIfAborted()
+    this.#user?.addEventListener('abort', this.#onAbort, { once: true })
+    this.#timer = setTimeout(() => this.#abort.abort(), Math.min(timeoutMs, TIMEOUT_MS_MAX))
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal
+  }
+
+  /** Throws what ended the exchange, if a limit did. */
+  check(what: string): void {
+    this.#user?.throwIfAborted()
+    if (this.#abort.signal.aborted) {
+      const timeoutMs = this.#timeoutMs
+      throw new TimeoutError(`${what} took longer than ${timeoutMs} ms`, { timeoutMs })
+    }
+  }
+
+  release(): void {
+    clearTimeout(this.#timer)
+    this.#user?.removeEventListener('abort', this.#onAbort)
+  }
+}
+
+let defaultConfigOfClients: Config | undefined
+
+/**
+ * Connections to one server, and the way to send requests over them.
+ *
+ * @example
+ * ```ts
+ * const http = new HTTPClient(key, { endpoint: 'http://127.0.0.1:8080', timeoutMs: 5000 })
+ * const { json } = await http.makeRequest({ method: 'GET', endpoint: '/healthz' })
+ * await http.close()
+ * ```
+ */
+export class HTTPClient {
+  readonly #agent = new Agent({
+    connect: { timeout: CONNECT_MS },
+    keepAliveTimeout: IDLE_MS,
+    // Each exchange has one deadline of its own.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    maxResponseSize: ANSWER_BYTES_MAX,
+    pipelining: 1,
+  })
+  readonly #authorization: string
+  readonly #config: Config
+  readonly #base: string
+
+  /**
+   * @param apiKey is sent with every request of the API; none if it is empty.
+   * @param cfg is `getDefaultConfig()` if absent.
+   */
+  constructor(apiKey = '', cfg?: Config) {
+    this.#authorization = apiKey === '' ? '' : `Bearer ${apiKey}`
+    this.#config = cfg ?? HTTPClient.getDefaultConfig()
+    this.#base = baseUrl(this.#config.endpoint)
+  }
+
+  /**
+   * Sets the configuration of clients that are made without one.
+   *
+   * @example
+   * ```ts
+   * HTTPClient.setDefaultConfig({ endpoint: 'http://127.0.0.1:8080', timeoutMs: 60000 })
+   * ```
+   */
+  static setDefaultConfig(config: Config): void {
+    defaultConfigOfClients = { ...config }
+  }
+
+  /**
+   * The configuration of clients that are made without one.
+   *
+   * @example
+   * ```ts
+   * console.log(HTTPClient.getDefaultConfig().endpoint)
+   * ```
+   */
+  static getDefaultConfig(): Config {
+    return defaultConfigOfClients ?? loadConfig()
+  }
+
+  /** Milliseconds that a request may take that says nothing else. */
+  get timeoutMs(): number {
+    return this.#config.timeoutMs
+  }
+
+  /** The connections, for a WebSocket. @internal */
+  get dispatcher(): Dispatcher {
+    return this.#agent
+  }
+
+  /**
+   * Sends a request of the API and gives the answer as it came, whatever its status.
+   *
+   * @example
+   * ```ts
+   * const answer = await http.makeRequest({ method: 'POST', endpoint: '/mcp/getSession', jsonData: { sessionId } })
+   * ```
+   */
+  makeRequest(options: RequestOptions): Promise<HttpAnswer> {
+    const query = new URLSearchParams()
+    for (const [name, value] of Object.entries(options.params ?? {})) {
+      if (value !== undefined) query.set(name, String(value))
+    }
+    const text = query.toString()
+    const timeoutMs = options.timeoutMs ?? options.readTimeout
+    const body = options.jsonData === undefined ? options.data : JSON.stringify(options.jsonData)
+    return this.send({
+      method: options.method,
+      url: `${this.#base}${options.endpoint}${text === '' ? '' : `?${text}`}`,
+      headers: {
+        'content-type': 'application/json',
+        ...(this.#authorization === '' ? {} : { authorization: this.#authorization }),
+        ...options.headers,
+      },
+      idempotent: options.idempotent ?? options.method === 'GET',
+      ...(body === undefined ? {} : { body }),
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    })
+  }
+
+  /** Sends any request and reads the answer. @internal */
+  send(options: SendOptions): Promise<HttpAnswer> {
+    return this.exchange(options, async (response) => {
+      const body = await response.body.text()
+      return {
+        statusCode: response.statusCode,
+        headers: flat(response.headers),
+        body,
+        json: parseJson(body),
+      }
+    })
+  }
+
+  /** Sends any request; `read` takes the answer, within the same limits. @internal */
+  async exchange<T>(
+    options: SendOptions,
+    read: (response: Dispatcher.ResponseData) => Promise<T>,
+  ): Promise<T> {
+    const limits = new Limits(options, this.#config.timeoutMs)
+    const { origin, pathname, search } = new URL(options.url)
+    const what = `${options.method} ${origin}${pathname}`
+    try {
+      for (let attempt = 0; ; attempt += 1) {
+        let answered = false
+        try {
+          const response = await this.#agent.request({
+            origin,
+            path: pathname + search,
+            method: options.method as Dispatcher.HttpMethod,
+            headers: options.headers ?? {},
+            body: options.body ?? null,
+            signal: limits.signal,
+          })
+          answered = true
+          return await read(response)
+        } catch (error) {
+          limits.check(what)
+          // Of the reader: it knows what it says.
+          if (error instanceof AGBError) throw error
+          const code = codeOf(error)
+          const mayRepeat = NOT_SENT.has(code) || (options.idempotent === true && BROKEN.has(code))
+          const wait = PAUSES_MS[attempt]
+          if (answered || !mayRepeat || wait === undefined) throw connectionError(error, code, origin)
+          await pause(wait, undefined, { signal: limits.signal }).catch(() => limits.check(what))
+        }
+      }
+    } finally {
+      limits.release()
+    }
+  }
+
+  /**
+   * Closes the connections, once what is under way is over.
+   *
+   * @example
+   * ```ts
+   * await http.close()
+   * ```
+   */
+  async close(): Promise<void> {
+    await this.#agent.close()
+  }
+}
+
+/** The endpoint as a URL without a slash at its end. */
+export function baseUrl(endpoint: string): string {
+  const text = endpoint.trim()
+  const withScheme = text.includes('://') ? text : `https://${text}`
+  const url = URL.canParse(withScheme) ? new URL(withScheme) : undefined
+  if (url === undefined || !['http:', 'https:'].includes(url.protocol)) {
+    throw new InvalidArgumentError(
+      `\`endpoint\` is ${JSON.stringify(endpoint)}; allowed: a URL such as http://127.0.0.1:8080`,
+    )
+  }
+  return `${url.origin}${url.pathname}`.replace(/\/+$/, '')
+}
+
+function codeOf(error: unknown): string {
+  const { code, cause } = error as { code?: unknown; cause?: unknown }
+  if (typeof code === 'string') return code
+  return cause === undefined || cause === null ? '' : codeOf(cause)
+}
+
+function connectionError(error: unknown, code: string, origin: string): ConnectionError {
+  const cause = error instanceof Error ? error.message : String(error)
+  const mayHaveHappened = !NOT_SENT.has(code) && code !== 'UND_ERR_CONNECT_TIMEOUT' && code !== 'ENOTFOUND'
+  const message = mayHaveHappened
+    ? `lost the connection to ${origin} before the answer came (${cause}); what was asked for may have been done`
+    : `could not reach ${origin} (${cause || code})`
+  return new ConnectionError(message, { cause: error, code, mayHaveHappened })
+}
+
+function flat(headers: Dispatcher.ResponseData['headers']): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [
+      name,
+      Array.isArray(value) ? value.join(', ') : (value ?? ''),
+    ]),
+  )
+}
