@@ -22,10 +22,10 @@ down: ## Stop the server and end its sessions
 test: ## Everything CI runs; ends with the counts
 	@scripts/test
 
-lint: ## Formatting, clippy, licences and advisories
+lint: ## Formatting, clippy, licences, types and documentation
 	@scripts/test lint
 
-unit: ## Rust and web tests that need no running server
+unit: ## Tests that need no running server
 	@scripts/test unit
 
 e2e: ## Tests through real clients against a running server
@@ -39,4 +39,4 @@ web: ## Build the live view page
 
 clean: ## Remove what was built (not images, not data)
 	cargo clean
-	rm -rf web/dist web/node_modules .venv
+	rm -rf web/dist web/node_modules sdk/typescript/dist sdk/typescript/docs sdk/typescript/node_modules .venv

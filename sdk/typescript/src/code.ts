@@ -60,7 +60,9 @@ export type CodeEvent =
  */
 export class Code<Throws extends boolean = false> extends BaseService<Throws> {
   /** @internal */
-  protected override readonly errorClass = CodeError
+  protected override get errorClass() {
+    return CodeError
+  }
 
   /**
    * Runs code and gives what it wrote, showed and raised. A run that is streamed is interrupted when its signal aborts;

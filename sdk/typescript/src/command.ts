@@ -18,7 +18,9 @@ import type { ToolAnswer } from './tool-call.js'
  */
 export class Command<Throws extends boolean = false> extends BaseService<Throws> {
   /** @internal */
-  protected override readonly errorClass = CommandError
+  protected override get errorClass() {
+    return CommandError
+  }
 
   /**
    * Runs a command line. It is a success if it exits with 0.

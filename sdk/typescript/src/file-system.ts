@@ -42,7 +42,9 @@ export class FileSystem<Throws extends boolean = false> extends BaseService<Thro
   static readonly DEFAULT_CHUNK_SIZE: number = 1 << 20
 
   /** @internal */
-  protected override readonly errorClass = FileError
+  protected override get errorClass() {
+    return FileError
+  }
 
   /** Makes a directory and those above it. @example `await session.file.createDirectory('/home/user/data')` */
   createDirectory(path: string, options?: CallOptions): Promise<Outcome<BoolResult, Throws>> {
@@ -320,21 +322,37 @@ export class FileSystem<Throws extends boolean = false> extends BaseService<Thro
   }
 
   /** The same as `readFile`. @example `await session.file.read('/tmp/a.txt')` */
-  readonly read: FileSystem<Throws>['readFile'] = this.readFile.bind(this)
+  get read(): FileSystem<Throws>['readFile'] {
+    return this.readFile
+  }
   /** The same as `writeFile`. @example `await session.file.write('/tmp/a.txt', 'text')` */
-  readonly write: FileSystem<Throws>['writeFile'] = this.writeFile.bind(this)
+  get write(): FileSystem<Throws>['writeFile'] {
+    return this.writeFile
+  }
   /** The same as `listDirectory`. @example `await session.file.list('/tmp')` */
-  readonly list: FileSystem<Throws>['listDirectory'] = this.listDirectory.bind(this)
+  get list(): FileSystem<Throws>['listDirectory'] {
+    return this.listDirectory
+  }
   /** The same as `listDirectory`. @example `await session.file.ls('/tmp')` */
-  readonly ls: FileSystem<Throws>['listDirectory'] = this.listDirectory.bind(this)
+  get ls(): FileSystem<Throws>['listDirectory'] {
+    return this.listDirectory
+  }
   /** The same as `deleteFile`. @example `await session.file.delete('/tmp/a.txt')` */
-  readonly delete: FileSystem<Throws>['deleteFile'] = this.deleteFile.bind(this)
+  get delete(): FileSystem<Throws>['deleteFile'] {
+    return this.deleteFile
+  }
   /** The same as `deleteFile`. @example `await session.file.remove('/tmp/a.txt')` */
-  readonly remove: FileSystem<Throws>['deleteFile'] = this.deleteFile.bind(this)
+  get remove(): FileSystem<Throws>['deleteFile'] {
+    return this.deleteFile
+  }
   /** The same as `deleteFile`. @example `await session.file.rm('/tmp/a.txt')` */
-  readonly rm: FileSystem<Throws>['deleteFile'] = this.deleteFile.bind(this)
+  get rm(): FileSystem<Throws>['deleteFile'] {
+    return this.deleteFile
+  }
   /** The same as `createDirectory`. @example `await session.file.mkdir('/tmp/data')` */
-  readonly mkdir: FileSystem<Throws>['createDirectory'] = this.createDirectory.bind(this)
+  get mkdir(): FileSystem<Throws>['createDirectory'] {
+    return this.createDirectory
+  }
 
   #readText(path: string, options: CallOptions): Promise<Outcome<FileContentResult, Throws>> {
     return this.attempt<FileContentResult>(

@@ -25,7 +25,9 @@ export class BaseService<Throws extends boolean = false> {
   // Private to the engine, so that it is not shown when a module is printed: a session holds secrets.
   readonly #session: SessionLike
   /** As what a tool's failure is thrown. @internal */
-  protected readonly errorClass: ToolErrorClass = ToolError
+  protected get errorClass(): ToolErrorClass {
+    return ToolError
+  }
 
   /** @param session is what the module belongs to. */
   constructor(session: SessionLike) {

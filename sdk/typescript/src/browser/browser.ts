@@ -31,7 +31,9 @@ interface ScreenshotPage {
  */
 export class Browser<Throws extends boolean = false> extends BaseService<Throws> {
   /** @internal */
-  protected override readonly errorClass = BrowserError
+  protected override get errorClass() {
+    return BrowserError
+  }
   /** Acts in pages as it is told in words. */
   readonly agent: BrowserAgent<Throws>
   #option: BrowserOptionClass | null = null

@@ -18,7 +18,9 @@ import type { AppOperationResult, InstalledAppListResult, ProcessInfo, ProcessLi
  */
 export class ApplicationManager<Throws extends boolean = false> extends BaseService<Throws> {
   /** @internal */
-  protected override readonly errorClass = ApplicationError
+  protected override get errorClass() {
+    return ApplicationError
+  }
 
   /** Starts an application. @example `await session.computer.app.start('xterm', '/home/user')` */
   start(

@@ -17,7 +17,9 @@ import { BaseService } from '../service.js'
  */
 export class KeyboardController<Throws extends boolean = false> extends BaseService<Throws> {
   /** @internal */
-  protected override readonly errorClass = ScreenError
+  protected override get errorClass() {
+    return ScreenError
+  }
 
   /** Types a text. @example `await session.computer.keyboard.type('hello')` */
   type(text: string, options?: CallOptions): Promise<Outcome<BoolResult, Throws>> {

@@ -42,7 +42,9 @@ export enum ScrollDirection {
  */
 export class MouseController<Throws extends boolean = false> extends BaseService<Throws> {
   /** @internal */
-  protected override readonly errorClass = ScreenError
+  protected override get errorClass() {
+    return ScreenError
+  }
 
   /** Clicks. @example `await session.computer.mouse.click(100, 200, MouseButton.RIGHT)` */
   click(

@@ -18,7 +18,9 @@ import type { ScreenSize, ScreenshotResult } from './result.js'
  */
 export class ScreenController<Throws extends boolean = false> extends BaseService<Throws> {
   /** @internal */
-  protected override readonly errorClass = ScreenError
+  protected override get errorClass() {
+    return ScreenError
+  }
 
   /** Takes a picture; `data` is its URL. @example `const { data: url } = await session.computer.screen.capture()` */
   capture(options?: CallOptions): Promise<Outcome<OperationResult, Throws>> {

@@ -19,7 +19,9 @@ import type { WindowInfo, WindowInfoResult, WindowListResult } from './result.js
  */
 export class WindowManager<Throws extends boolean = false> extends BaseService<Throws> {
   /** @internal */
-  protected override readonly errorClass = ScreenError
+  protected override get errorClass() {
+    return ScreenError
+  }
 
   /** The windows of applications. @example `await session.computer.window.listRootWindows()` */
   listRootWindows(timeoutMs = 3000, options?: CallOptions): Promise<Outcome<WindowListResult, Throws>> {
