@@ -61,7 +61,8 @@ const projects = {
     package: { type: 'module' },
     compiler: { module: 'esnext', moduleResolution: 'bundler', noEmit: true },
     program: program(`import ${names} from '@berth/sdk'`),
-    more: ['vite@8.3.8'],
+    // Vite wants newer types of Node than the package does.
+    more: ['vite@8.3.8', '@types/node@20.19.43'],
     // Everything in one file, as a server or a function in a cloud gets it.
     config:
       "export default { ssr: { noExternal: true }, build: { ssr: 'main.ts', outDir: 'out', minify: true } }\n",
@@ -99,7 +100,7 @@ try {
     writeFileSync(join(place, 'tsconfig.json'), JSON.stringify(tsconfig))
     writeFileSync(join(place, 'main.ts'), project.program)
     if (project.config) writeFileSync(join(place, 'vite.config.js'), project.config)
-    const wanted = [join(folder, packed.filename), typescript, types, ...(project.more ?? [])]
+    const wanted = [join(folder, packed.filename), typescript, ...(project.more ?? [types])]
     run(place, 'npm', 'install', '--silent', '--no-audit', '--no-fund', '--prefer-offline', ...wanted)
     for (const [command, ...args] of project.steps) run(place, command, ...args)
     console.log(`${name}: installed, checked, run`)

@@ -74,7 +74,11 @@ export class Client {
   }
 
   /** Makes a session. @example `await client.createMcpSession({ imageId }, { labels: '{}' })` */
-  createMcpSession(query: Parameters, body: JsonObject, options?: CallOptions): Promise<ApiAnswer> {
+  createMcpSession(
+    query: Parameters,
+    body: Record<string, unknown>,
+    options?: CallOptions,
+  ): Promise<ApiAnswer> {
     return this.#send({ path: '/mcp/createSession' }, query, body, options)
   }
 

@@ -42,11 +42,30 @@ export interface StreamOptions extends CallOptions {
 
 /** What happens in a run, as it happens. `end` comes last, with everything. */
 export type CodeEvent =
-  | { type: 'stdout'; text: string }
-  | { type: 'stderr'; text: string }
-  | { type: 'result'; result: ExecutionResult }
-  | { type: 'error'; error: ExecutionError }
-  | { type: 'end'; result: EnhancedCodeExecutionResult }
+  | {
+      /** Something was written. */
+      type: 'stdout' | 'stderr'
+      /** What. */
+      text: string
+    }
+  | {
+      /** Something was shown. */
+      type: 'result'
+      /** What. */
+      result: ExecutionResult
+    }
+  | {
+      /** An exception ended the code. */
+      type: 'error'
+      /** Which. */
+      error: ExecutionError
+    }
+  | {
+      /** The run is over. */
+      type: 'end'
+      /** All of it. */
+      result: EnhancedCodeExecutionResult
+    }
 
 /**
  * Runs code. Each language keeps its variables from run to run.

@@ -22,6 +22,12 @@ import type { Outcome } from './outcome.js'
 import type { BoolResult } from './results.js'
 import { BaseService } from './service.js'
 
+/** What `FileSystem.watchDir` started. */
+export interface Watching {
+  /** Ends it. */
+  stop: () => void
+}
+
 /** Bytes that are read in one call. A server gives at most twice as many. */
 const WINDOW_BYTES = 8 << 20
 
@@ -310,11 +316,7 @@ export class FileSystem<Throws extends boolean = false> extends BaseService<Thro
    * watching.stop()
    * ```
    */
-  watchDir(
-    dirPath: string,
-    callback: (events: FileChangeEvent[]) => void,
-    interval = 1000,
-  ): { stop: () => void } {
+  watchDir(dirPath: string, callback: (events: FileChangeEvent[]) => void, interval = 1000): Watching {
     const controller = new AbortController()
     // Nobody waits for it, so nobody could hear of an error.
     this.watchDirectory(dirPath, callback, interval, controller.signal).catch(() => undefined)

@@ -4,10 +4,13 @@ import { type AGBError, asError } from './errors.js'
 import type { CallOptions } from './options.js'
 
 /** Members that a result has when it is a success. */
-type Gained = 'session' | 'metrics' | 'fileInfo' | 'window' | 'context' | 'url' | 'matches'
+export type Gained = 'session' | 'metrics' | 'fileInfo' | 'window' | 'context' | 'url' | 'matches'
 
 /** A result that is known to be a success. */
-export type Succeeded<R> = R & { success: true } & {
+export type Succeeded<R> = R & {
+  /** That it was done. */
+  success: true
+} & {
   [K in keyof R & Gained]-?: NonNullable<R[K]>
 }
 

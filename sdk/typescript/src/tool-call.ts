@@ -30,7 +30,7 @@ export interface SessionLike {
 
 /** How a tool is called. */
 export interface ToolOptions extends CallOptions {
-  /** Milliseconds that the tool gives itself; the call then waits for longer. @internal */
+  /** Milliseconds that the tool gives itself; the call then waits for longer. */
   toolTimeoutMs?: number
 }
 

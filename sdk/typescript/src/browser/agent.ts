@@ -59,6 +59,14 @@ export interface ObserveResult {
   arguments: Record<string, unknown>
 }
 
+/** Of `BrowserAgent.observe`. */
+export interface ObserveResults {
+  /** Whether something was found. */
+  success: boolean
+  /** What. */
+  results: ObserveResult[]
+}
+
 /** What `BrowserAgent.extract` takes out of a page. */
 export interface ExtractOptions {
   /** What, in words. */
@@ -191,7 +199,7 @@ export class BrowserAgent<Throws extends boolean = false> extends BaseService<Th
     contextId = 0,
     pageId?: string,
     limits?: CallOptions,
-  ): Promise<{ success: boolean; results: ObserveResult[] }> {
+  ): Promise<ObserveResults> {
     this.#ready('observe')
     const answer = await this.#call('page_use_observe', observeArguments(options, contextId, pageId), limits)
     return answer?.text ? { success: true, results: observed(answer.text) } : { success: false, results: [] }
@@ -203,7 +211,7 @@ export class BrowserAgent<Throws extends boolean = false> extends BaseService<Th
     contextId = 0,
     pageId?: string,
     limits?: CallOptions,
-  ): Promise<{ success: boolean; results: ObserveResult[] }> {
+  ): Promise<ObserveResults> {
     this.#ready('observeAsync')
     const args = observeArguments(options, contextId, pageId)
     const taskId = await this.#start('observe', 'page_use_observe_async', args, limits)

@@ -5,6 +5,7 @@ import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import type { TestProject } from 'vitest/node'
 
 declare module 'vitest' {
@@ -26,7 +27,7 @@ export default async function serve(project: TestProject): Promise<() => void> {
     detached: true,
   })
   const exited = new Promise<void>((done) => server.once('exit', () => done()))
-  const said = createInterface({ input: server.stdout })
+  const said = createInterface({ input: server.stdout as Readable })
   const line = await Promise.race([
     new Promise<string>((done) => said.once('line', done)),
     exited.then(() => {

@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url'
 import { inspect } from 'node:util'
 import { afterAll, describe, expect, inject, it } from 'vitest'
 import {
@@ -184,7 +185,7 @@ describe('sessions', () => {
       session.code.run('1', 'python', 60, { streamBeta: true }),
       session.file.writeFile('/tmp/x', 'x'),
       session.file.readFile('/tmp/x'),
-      session.file.upload(import.meta.filename, '/tmp/x'),
+      session.file.upload(fileURLToPath(import.meta.url), '/tmp/x'),
       session.computer.screen.getSize(),
       new Session(agb, id).command.execute('true'),
     ]

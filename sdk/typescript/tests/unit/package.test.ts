@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
 import * as sdk from '../../src/index.js'
 
-const root = join(import.meta.dirname, '../..')
+const root = fileURLToPath(new URL('../..', import.meta.url))
 
 it('has the version of its package', () => {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
