@@ -8,7 +8,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/berth/target
 export BERTH_IMAGES ?= /var/lib/berth/images
 export BERTH_DATA ?= /var/lib/berth
 
-.PHONY: help up down test lint unit e2e bench web clean
+.PHONY: help up down test lint unit fuzz e2e bench web clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,6 +27,9 @@ lint: ## Formatting, clippy, licences, types and documentation
 
 unit: ## Tests that need no running server
 	@scripts/test unit
+
+fuzz: ## Made-up bytes for what reads strangers' bytes, for some seconds each
+	@scripts/test fuzz
 
 e2e: ## Tests through real clients against a running server
 	@scripts/test e2e
