@@ -47,6 +47,9 @@ pub struct Recording {
     bytes_max: u64,
     /// Since when something waits.
     waiting: Option<Instant>,
+    /// Bytes that are in the file, all of them whole records.
+    written: u64,
+    failed: bool,
 }
 
 /// Kinds of messages that are about the picture, or about who looks and does what; those with a clipboard's content or
@@ -76,7 +79,7 @@ impl Recording {
             started: unix_ms(),
         };
         match opened {
-            Ok(file) => Ok(Self::of(path, file, Writer::new(&about), 0, bytes_max)),
+            Ok(file) => Ok(Self::of(path, file, Writer::new(&about), (0, 0), bytes_max)),
             Err(source) => Err(RecordingError::Io { path, source }),
         }
     }
@@ -107,11 +110,11 @@ impl Recording {
         let base = unix_ms()
             .saturating_sub(contents.about.started)
             .max(contents.duration);
-        let writer = Writer::resume(&contents);
-        Ok(Self::of(shown, File::from_std(file), writer, base, bytes_max))
+        let (writer, begin) = (Writer::resume(&contents), (base, contents.end));
+        Ok(Self::of(shown, File::from_std(file), writer, begin, bytes_max))
     }
 
-    fn of(path: String, file: File, writer: Writer, base: u64, bytes_max: u64) -> Self {
+    fn of(path: String, file: File, writer: Writer, (base, written): (u64, u64), bytes_max: u64) -> Self {
         Self {
             path,
             writer,
@@ -120,6 +123,8 @@ impl Recording {
             opened: Instant::now(),
             bytes_max,
             waiting: None,
+            written,
+            failed: false,
         }
     }
 
@@ -141,12 +146,15 @@ impl Recording {
         self.event(&Event::Note { text }).await
     }
 
-    /// Ends the file with its index.
+    /// Ends the file with its index. One that could not be written has none: it is read as far as it goes.
     ///
     /// # Errors
     ///
     /// When the file cannot be written.
     pub async fn finish(mut self) -> Result<Progress, RecordingError> {
+        if self.failed {
+            return Ok(self.progress());
+        }
         if self.is_full() {
             let most = self.bytes_max >> 20;
             self.note(&format!(
@@ -214,7 +222,14 @@ impl Recording {
             self.file.write_all(&bytes).await?;
             self.file.flush().await
         };
-        written.await.map_err(|source| RecordingError::Io {
+        let Err(source) = written.await else {
+            self.written += bytes.len() as u64;
+            return Ok(());
+        };
+        self.failed = true;
+        // Part of a record would swallow whatever is written behind it. If this fails too, a reader finds it cut off.
+        let _ = self.file.set_len(self.written).await;
+        Err(RecordingError::Io {
             path: self.path.clone(),
             source,
         })
