@@ -16,6 +16,7 @@ import { jpegSize, MotionDecoder } from './video.ts'
 import { decode } from './wire.ts'
 
 const RUNS = Number(process.env.BERTH_FUZZ_RUNS ?? 3000)
+vi.setConfig({ testTimeout: 10_000 + RUNS * 5 })
 const [WIDTH, HEIGHT] = [64, 48]
 const SESSIONS = [readRow('canvas/deflated'), readRow('canvas/plain')] as const
 const OPS = SESSIONS[1].filter((message) => message[0] === 3).map((message) => message.slice(9))
