@@ -63,9 +63,24 @@ pub struct SessionDetail {
     pub memory_peak_bytes: Option<u64>,
     /// Live views that are open now.
     pub viewers: u32,
+    /// How the server's recording of it goes; absent when it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<RecordingStatus>,
     /// Why it is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<SessionEnd>,
+}
+
+/// How a recording goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RecordingStatus {
+    /// It is under way.
+    Recording,
+    /// Its file is full: what follows is not recorded.
+    Full,
+    /// Its file could not be written, and what follows is not recorded; the server's log says why.
+    Failed,
 }
 
 /// Why and when a session ended.

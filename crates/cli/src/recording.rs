@@ -32,6 +32,12 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=60))]
         fps: u32,
     },
+    /// Remove recordings. What is none is left alone.
+    Rm {
+        /// The recordings.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
 }
 
 pub(crate) fn run(command: Command) -> Outcome {
@@ -41,6 +47,7 @@ pub(crate) fn run(command: Command) -> Outcome {
             let output = output.unwrap_or_else(|| file.with_extension("webm"));
             write(&file, &output, fps)
         }
+        Command::Rm { files } => remove(&files),
     }
 }
 
@@ -50,6 +57,18 @@ async fn play(file: &Path, port: u16) -> Outcome {
     tokio::select! {
         served = player.serve() => served?,
         _ = tokio::signal::ctrl_c() => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Removes files, none of them unless all are recordings.
+fn remove(files: &[PathBuf]) -> Outcome {
+    for file in files {
+        Reader::open(fs_err::File::open(file)?).map_err(|error| format!("`{}`: {error}", file.display()))?;
+    }
+    for file in files {
+        fs_err::remove_file(file)?;
+        print(&format!("{}\n", file.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -141,6 +141,16 @@ const SETTINGS: &[Setting] = &[
         default: "1073741824",
     },
     Setting {
+        name: "record_keep_days",
+        help: "Days after which recordings are removed; 0 keeps them",
+        default: "30",
+    },
+    Setting {
+        name: "record_total_bytes",
+        help: "Bytes that all recordings may have together, before the oldest are removed; 0 is without limit",
+        default: "107374182400",
+    },
+    Setting {
         name: "webhook_url",
         help: "Post events of sessions there",
         default: "",
@@ -397,6 +407,27 @@ pub(crate) fn read(
         Ok(bytes) if (1 << 20..=1 << 50).contains(&bytes) => Ok(bytes),
         _ => Err("a number of bytes, from 1048576 to 1125899906842624"),
     });
+    let record_keep = reader.value("record_keep_days", |text| match text.parse() {
+        Ok(0) => Ok(None),
+        Ok(days @ 1..=36_500) => Ok(Some(Duration::from_secs(days * 24 * 3600))),
+        _ => Err("a number of days, at most 36500, or 0"),
+    });
+    let record_total_bytes = reader.value("record_total_bytes", |text| match text.parse() {
+        Ok(0) => Ok(None),
+        Ok(bytes) if (1 << 20..=1 << 60).contains(&bytes) => Ok(Some(bytes)),
+        _ => Err("a number of bytes, at least 1048576, or 0"),
+    });
+    let record = record
+        .zip(record_max_bytes)
+        .zip(record_keep.zip(record_total_bytes));
+    let record = record.map(|((folder, bytes_max), (keep, total_bytes))| {
+        folder.map(|folder| RecordConfig {
+            folder,
+            bytes_max,
+            keep,
+            total_bytes,
+        })
+    });
     let webhook_url = reader.value("webhook_url", |text| match text {
         "" => Ok(None),
         url => url
@@ -435,9 +466,7 @@ pub(crate) fn read(
             certificate: certificate?,
             links_url: links_url?,
             audit: audit?,
-            record: record?
-                .zip(record_max_bytes)
-                .map(|(folder, bytes_max)| RecordConfig { folder, bytes_max }),
+            record: record?,
             webhook: webhook?,
             log_format: log_format?,
             metrics: metrics?,

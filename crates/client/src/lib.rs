@@ -43,7 +43,8 @@ mod view;
 
 pub use agb::{Agb, CreateSessionParams, ListParams, SessionListResult};
 pub use berth_agb_api::own::{
-    SessionDetail, SessionEnd, SessionLog, SessionStatus, SessionSummary, SharedView, Ticket, Viewer, Viewers,
+    RecordingStatus, SessionDetail, SessionEnd, SessionLog, SessionStatus, SessionSummary, SharedView,
+    Ticket, Viewer, Viewers,
 };
 pub use code::{Code, EnhancedCodeExecutionResult, ExecutionError, ExecutionLogs, ExecutionResult, Run};
 pub use command::{Command, CommandResult, Execute};

@@ -14,7 +14,7 @@
 //! | `GET /v1/files?path=P` | the bytes of a file, or of a `Range` of it; 400 with a reason |
 //! | `PUT /v1/files?path=P` | the body becomes the file; 204, or 400 with a reason |
 //! | `GET /v1/pictures/{id}` | the picture that `system_screenshot` took, a PNG; 404 with a reason when it is not kept any more |
-//! | `GET /v1/view` | WebSocket: the live view, in the frame format of `berth-screen`; [`VIEW_RIGHTS`], [`VIEW_NAME`], [`VIEW_TICKET`] and [`VIEW_QUIET`] say whose, [`VIEW_HELLO`] what the page said already |
+//! | `GET /v1/view` | WebSocket: the live view, in the frame format of `berth-screen`; [`VIEW_RIGHTS`], [`VIEW_NAME`], [`VIEW_TICKET`] and [`VIEW_QUIET`] say whose, [`VIEW_HELLO`] what the page said already, [`VIEW_RUNS`] what else it is told |
 //! | `GET /v1/viewers` | who is looking: a JSON object, shown to the session's owner as it stands |
 //! | `GET /v1/view-files` | what a live view can download: [`ViewFiles`] |
 //! | `GET /v1/view-files?path=P` | the bytes of one of these, as `GET /v1/files` |
@@ -77,6 +77,18 @@ pub const VIEW_QUIET: &str = "x-berth-view-quiet";
 pub const VIEW_HELLO: &str = "x-berth-view-hello";
 /// Longest value of [`VIEW_HELLO`].
 pub const VIEW_HELLO_BYTES_MAX: usize = 64;
+/// Header of [`VIEW`]: this is the server's own recorder, which is also told of code that ran on a stream, as the server does
+/// not read streams: a message of kind [`VIEW_RUN`], then a [`StreamRun`] as JSON, at most [`STREAM_RUN_BYTES_MAX`]. The edge
+/// makes the head of every view anew, so no client can send it. A guest that is older than this tells nothing.
+pub const VIEW_RUNS: &str = "x-berth-view-runs";
+/// First byte of a message with a [`StreamRun`]. No page ever gets one.
+pub const VIEW_RUN: u8 = 0xF0;
+/// Longest [`StreamRun`].
+pub const STREAM_RUN_BYTES_MAX: usize = 256 << 10;
+/// Bytes of a run's arguments that are told.
+pub const STREAM_RUN_ARGUMENTS_MAX: usize = 4 << 10;
+/// Bytes of its output that are told.
+pub const STREAM_RUN_OUTPUT_MAX: usize = 16 << 10;
 /// Who is looking: `{"viewers":[{"id","name","ticket","rights","since","control"}],"agent":{}}`; no viewers when there is no
 /// desktop. At most [`VIEWERS_BYTES_MAX`]. A guest that answers 404 here is older than that.
 pub const VIEWERS: &str = "/v1/viewers";
@@ -138,6 +150,23 @@ pub struct Activity {
     pub running: u32,
     /// Live views that are open now.
     pub viewers: u32,
+}
+
+/// Code that ran on a stream, and is over.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamRun {
+    /// Counts the runs, from 1: views that are open side by side are told of the same one.
+    pub number: u64,
+    /// The parameters as they came, cut.
+    pub arguments: String,
+    /// What it wrote and showed as text, in its order, and why it failed; cut.
+    pub output: String,
+    /// Bytes that were left out.
+    pub cut: u64,
+    /// It failed.
+    pub failed: bool,
+    /// How long it took.
+    pub duration_ms: u64,
 }
 
 /// What a live view can download: plain files right in `~/Desktop` and `~/Downloads`, those that changed last first.

@@ -17,6 +17,7 @@ use crate::job::Jobs;
 use crate::metrics::Meter;
 use crate::pictures::Pictures;
 use crate::process::Processes;
+use crate::runs::Runs;
 use crate::settings::Settings;
 use crate::tools::Unfinished;
 use crate::user::{User, UserError};
@@ -81,6 +82,8 @@ pub struct Guest {
     pub computer: Arc<Computer>,
     /// Live views of it.
     pub views: Arc<Views>,
+    /// Code that ran on streams, for recordings.
+    pub runs: Arc<Runs>,
     /// Pictures of it that wait to be fetched.
     pub pictures: Arc<Pictures>,
     /// Where the caller of a tool finds them; in a tool call only.
@@ -158,6 +161,7 @@ impl Guest {
             )),
             computer: Arc::default(),
             views: Arc::default(),
+            runs: Arc::default(),
             pictures: Arc::default(),
             pictures_url: None,
             home: home.into(),

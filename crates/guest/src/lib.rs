@@ -29,6 +29,7 @@ pub mod output;
 pub mod pictures;
 pub mod ports;
 pub mod process;
+pub mod runs;
 pub mod serve;
 pub mod settings;
 mod sound;

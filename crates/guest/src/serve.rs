@@ -148,6 +148,7 @@ async fn open_stream(State(guest): State<Guest>, upgrade: WebSocketUpgrade) -> R
 
 async fn open_view(State(guest): State<Guest>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
     let quiet = headers.contains_key(api::VIEW_QUIET);
+    let runs = headers.contains_key(api::VIEW_RUNS).then(|| guest.runs.listen());
     let visitor = match view::visitor(&headers) {
         Ok(visitor) => visitor,
         Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
@@ -156,7 +157,7 @@ async fn open_view(State(guest): State<Guest>, headers: HeaderMap, upgrade: WebS
     upgrade
         .max_message_size(view::RECEIVED_BYTES_MAX)
         .max_frame_size(view::RECEIVED_BYTES_MAX)
-        .on_upgrade(move |socket| view::serve(socket, guest, visitor, first, quiet))
+        .on_upgrade(move |socket| view::serve(socket, guest, visitor, first, quiet, runs))
 }
 
 async fn viewers(State(guest): State<Guest>) -> Json<view::Viewers> {

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::code::{EVENTS_MAX, End, Event, Failure, Request, Shown, TIMEOUT_S};
 use crate::files::{self, FileError};
 use crate::guest::Guest;
+use crate::runs::Run;
 use crate::tools::text::Text;
 use crate::watch::Watch;
 
@@ -228,9 +229,13 @@ async fn run_code(
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let _running = guest.clock.run();
-    let request = request(params)?;
-    run(request, guest, speaker, stop).await;
-    Ok(())
+    let mut told = guest.runs.begin(params.map_or("{}", RawValue::get));
+    let (failure, done) = match request(params) {
+        Ok(request) => (run(request, guest, speaker, stop, &mut told).await, Ok(())),
+        Err(failure) => (Some(failure.summary()), Err(failure)),
+    };
+    told.end(failure.as_deref());
+    done
 }
 
 /// Tells of changes below a directory until the client stops it, or the directory is gone.
@@ -290,15 +295,37 @@ fn refuse(mut speaker: Speaker, field: &str, got: &str) {
     });
 }
 
-async fn run(request: Request, guest: &Guest, speaker: &mut Speaker, stop: CancellationToken) {
+/// Runs code; gives why it failed, if it did.
+async fn run(
+    request: Request,
+    guest: &Guest,
+    speaker: &mut Speaker,
+    stop: CancellationToken,
+    told: &mut Run<'_>,
+) -> Option<String> {
     let (events_to, mut events) = mpsc::channel(EVENTS_MAX);
     let code = guest.code.clone();
     let run = tokio::spawn(async move { code.run(request, events_to, stop).await });
     while let Some(event) = events.recv().await {
         let heard = match event {
-            Event::Stdout(text) => speaker.text("stdout", &text).await,
-            Event::Stderr(text) => speaker.text("stderr", &text).await,
-            Event::Result(shown) => speaker.event("result", "result", result(&shown)).await,
+            Event::Stdout(text) => {
+                told.says(&text);
+                speaker.text("stdout", &text).await
+            }
+            Event::Stderr(text) => {
+                told.says(&text);
+                speaker.text("stderr", &text).await
+            }
+            Event::Result(shown) => {
+                let text = shown
+                    .mime
+                    .get("text/plain")
+                    .map(|text| serde_json::from_str(text.get()));
+                if let Some(Ok(Text(text))) = text {
+                    told.says(&text);
+                }
+                speaker.event("result", "result", result(&shown)).await
+            }
         };
         if !heard {
             // The client has gone: the run goes on, its output is dropped where it is made.
@@ -307,17 +334,25 @@ async fn run(request: Request, guest: &Guest, speaker: &mut Speaker, stop: Cance
         }
     }
     match run.await {
-        Ok(Ok(end)) => speaker.end(end).await,
-        Ok(Err(error)) => {
-            speaker
-                .fail(Failure {
-                    name: "ExecutionError".into(),
-                    value: error.to_string(),
-                    traceback: String::new(),
-                })
-                .await
+        Ok(Ok(end)) => {
+            let failure = end.error.as_ref().map(Failure::summary);
+            speaker.end(end).await;
+            failure
         }
-        Err(_) => tracing::error!("a streamed run broke"),
+        Ok(Err(error)) => {
+            let failure = Failure {
+                name: "ExecutionError".into(),
+                value: error.to_string(),
+                traceback: String::new(),
+            };
+            let summary = failure.summary();
+            speaker.fail(failure).await;
+            Some(summary)
+        }
+        Err(_) => {
+            tracing::error!("a streamed run broke");
+            Some("the run was lost".into())
+        }
     }
 }
 

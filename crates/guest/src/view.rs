@@ -7,10 +7,13 @@ use berth_guest_api::{
     UnknownRight, VIEW_HELLO, VIEW_NAME, VIEW_RIGHTS, VIEW_TICKET, ViewRight, ViewRights, percent_decode,
 };
 use berth_screen::{Presence, Rights, Screen, Visitor};
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::HeaderMap;
 use serde::Serialize;
 use tokio::sync::Mutex;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 
 use crate::desktop::DesktopError;
 use crate::guest::Guest;
@@ -136,13 +139,14 @@ async fn connect(guest: &Guest) -> Result<Screen, ViewError> {
     Ok(opened.map_err(|_| ViewError::Lost)??)
 }
 
-/// Serves one page until it goes or the capture ends. A quiet one is not counted.
+/// Serves one page until it goes or the capture ends. A quiet one is not counted; a recorder's is told of `runs` too.
 pub async fn serve(
     mut socket: WebSocket,
     guest: Guest,
     visitor: Visitor,
     first: Option<Vec<u8>>,
     quiet: bool,
+    mut runs: Option<Receiver<Bytes>>,
 ) {
     let _viewing = (!quiet).then(|| guest.clock.view());
     // Opening a view is a use of the session; watching it is not.
@@ -167,7 +171,12 @@ pub async fn serve(
     let last = {
         let show = async {
             let mut shown = false;
-            while let Some(bytes) = viewer.next().await {
+            loop {
+                let bytes = tokio::select! {
+                    bytes = viewer.next() => bytes,
+                    run = next_run(&mut runs) => Some(run),
+                };
+                let Some(bytes) = bytes else { break };
                 shown = true;
                 to_page.send(Message::Binary(bytes)).await.ok()?;
             }
@@ -200,6 +209,18 @@ pub async fn serve(
     if let Some(last) = last {
         let _ = to_page.send(last).await;
     }
+}
+
+/// The next run that a recorder is told of; those that it was too slow for are left out.
+async fn next_run(runs: &mut Option<Receiver<Bytes>>) -> Bytes {
+    while let Some(listening) = runs {
+        match listening.recv().await {
+            Ok(run) => return run,
+            Err(RecvError::Lagged(missed)) => tracing::debug!("a recorder has missed {missed} runs"),
+            Err(RecvError::Closed) => *runs = None,
+        }
+    }
+    std::future::pending().await
 }
 
 fn close(code: u16, reason: &str) -> Message {

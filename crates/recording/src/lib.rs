@@ -24,7 +24,7 @@ mod webm;
 mod writer;
 
 pub use canvas::{Canvas, CanvasError};
-pub use event::{Event, ToolCall};
+pub use event::{Event, OUTPUT_BYTES_MAX, ToolCall};
 pub use export::{Export, ExportError, export};
 pub use file::{Recording, RecordingError};
 pub use film::{End, View, film};

@@ -86,18 +86,20 @@ impl Listener {
 pub async fn serve(listener: Listener, control: Arc<Control>, config: Config, stop: CancellationToken) {
     let connections = TaskTracker::new();
     let metrics = Arc::new(config.metrics);
+    let recorders = Arc::new(Recorders::new(config.record));
     tokio::spawn({
-        let (metrics, stop) = (Arc::clone(&metrics), stop.clone());
+        let (metrics, recorders, stop) = (Arc::clone(&metrics), Arc::clone(&recorders), stop.clone());
         async move {
             while !stop.is_cancelled() {
                 metrics.keep_small();
+                recorders.keep_small().await;
                 let _ = tokio::time::timeout(UPKEEP_EVERY, stop.cancelled()).await;
             }
         }
     });
     let app = App {
         tool_metrics: ToolMetrics::new(control.session_tools()),
-        recorders: Arc::new(Recorders::new(config.record)),
+        recorders,
         mcp: Arc::new(Mcp::new(control.session_tools())),
         control,
         metrics,

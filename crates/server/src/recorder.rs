@@ -7,31 +7,24 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use berth_agb_api::own::RecordingStatus;
 use berth_control::Session;
-use berth_guest_api::{VIEW, ViewRights};
-use berth_guest_client::{GuestError, Upgraded};
-use berth_recording::{End, Event, Recording, RecordingError, ToolCall, View, film};
-use bytes::Bytes;
-use futures_util::{FutureExt, SinkExt, StreamExt};
-use http::header::{
-    CONNECTION, HOST, HeaderMap, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
-};
+use berth_recording::{End, Event, Recording, RecordingError, ToolCall, film};
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::client::generate_key;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::{debug, warn};
 
-use crate::{App, audit, tunnel};
+use self::shelf::Shelf;
+use self::view::{Runs, ViewError, open};
+use crate::{App, audit};
+
+mod shelf;
+mod view;
 
 /// Calls that wait to be written. More than that at once are left out.
 const EVENTS_MAX: usize = 256;
-
-/// Longest message of a guest: the engine keeps far below, and each recording may hold some of them in memory.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// The group of the tools that start the desktop.
 const DESKTOP_TOOLS: &str = "wuying_computer";
@@ -44,9 +37,6 @@ const WITHOUT_DESKTOP: [&str; 4] = [
     "stop_app_by_cmd",
 ];
 
-/// What other viewers see.
-const NAME: &str = "recorder";
-
 /// How sessions are recorded.
 #[derive(Debug, Clone)]
 pub struct RecordConfig {
@@ -54,14 +44,26 @@ pub struct RecordConfig {
     pub folder: PathBuf,
     /// Bytes that a session's file may have.
     pub bytes_max: u64,
+    /// Files that are older are removed.
+    pub keep: Option<Duration>,
+    /// When all files together have more, the oldest are removed.
+    pub total_bytes: Option<u64>,
 }
 
 /// The recordings that are under way.
 #[derive(Debug)]
 pub(crate) struct Recorders {
     config: Option<RecordConfig>,
-    /// By session; held while it lasts, and until the session's end when its file is full.
-    live: Mutex<HashMap<String, mpsc::Sender<Event>>>,
+    shelf: Option<Shelf>,
+    /// By session; held while it lasts, and until the session's end when its file is full or failed.
+    live: Mutex<HashMap<String, Live>>,
+}
+
+/// A recording that is under way, or over before its session.
+#[derive(Debug)]
+struct Live {
+    events: mpsc::Sender<Event>,
+    status: RecordingStatus,
 }
 
 /// Why a recording did not come about.
@@ -76,8 +78,22 @@ enum Failed {
 impl Recorders {
     pub(crate) fn new(config: Option<RecordConfig>) -> Self {
         Self {
+            shelf: config.as_ref().map(Shelf::of),
             config,
             live: Mutex::default(),
+        }
+    }
+
+    /// How the recording of a session goes; none when it has none.
+    pub(crate) fn status(&self, session_id: &str) -> Option<RecordingStatus> {
+        self.live().get(session_id).map(|live| live.status)
+    }
+
+    /// Removes files that are not to be kept, when it is time to look.
+    pub(crate) async fn keep_small(&self) {
+        if let Some(shelf) = self.shelf.as_ref().filter(|shelf| shelf.is_due()) {
+            let live = self.live().keys().cloned().collect();
+            shelf.sweep(live).await;
         }
     }
 
@@ -91,21 +107,29 @@ impl Recorders {
             if live.contains_key(&session.id) {
                 return;
             }
-            live.insert(session.id.clone(), sender);
+            let live_one = Live {
+                events: sender.clone(),
+                status: RecordingStatus::Recording,
+            };
+            live.insert(session.id.clone(), live_one);
         }
         let (app, session, config) = (app.clone(), Arc::clone(session), config.clone());
         app.connections.clone().spawn(async move {
-            let over = match record(&app, &session, &config, events).await {
-                Ok(full) => full,
-                Err(Failed::View(_)) if session.ended().now_or_never().is_some() => true,
+            let over = match record(&app, &session, &config, Runs::of(sender), events).await {
+                Ok(full) => full.then_some(RecordingStatus::Full),
+                // It ended meanwhile.
+                Err(Failed::View(_)) if session.ended().now_or_never().is_some() => None,
                 Err(error) => {
                     let is_view = matches!(error, Failed::View(_));
                     let error = &error as &dyn std::error::Error;
                     warn!(error, "session {} is not recorded", session.id);
-                    !is_view
+                    (!is_view).then_some(RecordingStatus::Failed)
                 }
             };
-            if over {
+            if let Some(status) = over {
+                if let Some(live) = app.recorders.live().get_mut(&session.id) {
+                    live.status = status;
+                }
                 // Each further attempt would end as this one.
                 tokio::select! {
                     _ = session.ended() => {}
@@ -132,7 +156,7 @@ impl Recorders {
             Self::begin(app, session);
         }
         let live = app.recorders.live();
-        let Some(events) = live.get(&session.id) else {
+        let Some(Live { events, .. }) = live.get(&session.id) else {
             return;
         };
         let mut who = String::new();
@@ -149,7 +173,7 @@ impl Recorders {
         }
     }
 
-    fn live(&self) -> MutexGuard<'_, HashMap<String, mpsc::Sender<Event>>> {
+    fn live(&self) -> MutexGuard<'_, HashMap<String, Live>> {
         // No change in here stops half-way.
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -166,11 +190,12 @@ async fn record(
     app: &App,
     session: &Session,
     config: &RecordConfig,
+    runs: Runs,
     mut events: mpsc::Receiver<Event>,
 ) -> Result<bool, Failed> {
     // An id of ours: letters, digits and dashes.
     let path = config.folder.join(format!("{}.berthrec", session.id));
-    let view = open(session).await?;
+    let view = open(session, &runs).await?;
     let mut file = Recording::resume(&path, &session.id, config.bytes_max).await?;
     if file.is_full() {
         return Ok(true);
@@ -181,7 +206,15 @@ async fn record(
             () = app.stop.cancelled() => {}
         }
     };
-    let end = film(&mut file, view, || open(session), &mut events, stop, |_| {}).await;
+    let end = film(
+        &mut file,
+        view,
+        || open(session, &runs),
+        &mut events,
+        stop,
+        |_| {},
+    )
+    .await;
     let is_empty = !file.has_pictures();
     file.finish().await?;
     if is_empty {
@@ -204,54 +237,5 @@ async fn record(
             );
             Ok(false)
         }
-    }
-}
-
-/// A view of the guest's.
-struct GuestView(WebSocketStream<Upgraded>);
-
-/// Opens a view that can only look, and is no use of the session.
-async fn open(session: &Session) -> Result<GuestView, ViewError> {
-    let mut headers: HeaderMap = tunnel::handed_over(ViewRights::VIEW, Some(NAME), None, true).collect();
-    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(HOST, HeaderValue::from_static("guest"));
-    headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-    if let Ok(key) = HeaderValue::try_from(generate_key()) {
-        headers.insert(SEC_WEBSOCKET_KEY, key);
-    }
-    let tunnel = session.guest.open_tunnel(VIEW, headers).await?;
-    let limits = WebSocketConfig::default()
-        .max_message_size(Some(MESSAGE_BYTES_MAX))
-        .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let socket = WebSocketStream::from_raw_socket(tunnel.io, Role::Client, Some(limits)).await;
-    Ok(GuestView(socket))
-}
-
-/// Why a view broke.
-#[derive(Debug, thiserror::Error)]
-enum ViewError {
-    #[error("no view could be opened")]
-    Guest(#[from] GuestError),
-    #[error("the view's socket broke")]
-    Socket(#[from] tungstenite::Error),
-}
-
-impl View for GuestView {
-    type Error = ViewError;
-
-    async fn next(&mut self) -> Result<Bytes, ViewError> {
-        loop {
-            match self.0.next().await {
-                Some(Ok(Message::Binary(bytes))) => return Ok(bytes),
-                Some(Ok(Message::Close(_))) | None => return Err(tungstenite::Error::ConnectionClosed.into()),
-                Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                Some(Err(error)) => return Err(error.into()),
-            }
-        }
-    }
-
-    async fn send(&mut self, message: Bytes) -> Result<(), ViewError> {
-        Ok(self.0.send(Message::Binary(message)).await?)
     }
 }

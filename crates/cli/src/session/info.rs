@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use berth_client::{Agb, SessionDetail};
+use berth_client::{Agb, RecordingStatus, SessionDetail};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -68,6 +68,14 @@ fn text(detail: &SessionDetail, log: Option<&[String]>, now: Timestamp) -> Strin
         row("memory peak", size(peak));
     }
     row("viewers", detail.viewers.to_string());
+    if let Some(recording) = detail.recording {
+        let text = match recording {
+            RecordingStatus::Recording => "under way",
+            RecordingStatus::Full => "full; what follows is not recorded",
+            RecordingStatus::Failed => "failed; the server's log says why",
+        };
+        row("recording", text.to_owned());
+    }
     if let Some(end) = &detail.end {
         row("end", format!("{}: {}", clean(&end.reason), clean(&end.text)));
         if let Some(at) = &end.at {
@@ -111,6 +119,7 @@ mod tests {
             memory_limit_bytes: 2 << 30,
             memory_peak_bytes: Some(130 << 20),
             viewers: 0,
+            recording: Some(RecordingStatus::Failed),
             end: Some(SessionEnd {
                 reason: "idle".into(),
                 text: "nobody used it".into(),
@@ -122,6 +131,7 @@ mod tests {
         for part in [
             "status        FINISH\n",
             "memory peak   130 MiB\n",
+            "recording     failed; the server's log says why\n",
             "end           idle: nobody used it\n",
             "ended         2026-01-02T03:05:00Z (1 h ago)\n",
             "log:\n  line 10\u{fffd}\n",

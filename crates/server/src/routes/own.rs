@@ -2,7 +2,9 @@
 
 use axum::extract::State;
 use berth_agb_api::envelope::{Page, Success};
-use berth_agb_api::own::{SessionDetail, SessionEnd, SessionLog, SessionStatus, SessionSummary};
+use berth_agb_api::own::{
+    RecordingStatus, SessionDetail, SessionEnd, SessionLog, SessionStatus, SessionSummary,
+};
 use berth_control::{Detail, SessionState};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -132,7 +134,8 @@ pub(crate) async fn resume(
 /// The answer that describes a session as it is now.
 async fn described(app: &App, caller: &Caller, id: RequestId, session_id: &str) -> Answer<SessionDetail> {
     let detail = app.control.detail(&caller.key.id, session_id).await?;
-    Ok(axum::Json(Success::new(id, told(detail))))
+    let recording = app.recorders.status(session_id);
+    Ok(axum::Json(Success::new(id, told(detail, recording))))
 }
 
 fn status(state: SessionState) -> SessionStatus {
@@ -143,7 +146,7 @@ fn status(state: SessionState) -> SessionStatus {
     }
 }
 
-fn told(detail: Detail) -> SessionDetail {
+fn told(detail: Detail, recording: Option<RecordingStatus>) -> SessionDetail {
     let Detail {
         row,
         labels,
@@ -167,6 +170,7 @@ fn told(detail: Detail) -> SessionDetail {
         memory_limit_bytes: row.memory_bytes,
         memory_peak_bytes,
         viewers: live.as_ref().map_or(0, |session| session.viewers()),
+        recording,
         end: end.map(|end| SessionEnd {
             reason: end.reason.word().to_owned(),
             text: end.to_string(),
