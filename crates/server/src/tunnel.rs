@@ -262,6 +262,8 @@ fn handshake(headers: &HeaderMap) -> Result<HeaderMap, ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use berth_guest_api::VIEW_RUNS;
+
     use super::*;
 
     #[test]
@@ -275,6 +277,7 @@ mod tests {
             VIEW_TICKET,
             VIEW_QUIET,
             VIEW_HELLO,
+            VIEW_RUNS,
             "cookie",
             "authorization",
         ] {
