@@ -207,6 +207,9 @@ def test_the_setting_records_what_is_used_with_its_tool_calls(new_server, tmp_pa
         until(path.exists, "no recording began")
         assert session.command.execute("echo 'the word'").success
         assert not session.call_mcp_tool("read_file", {"path": "/nowhere"}).success
+        streamed = session.code.run("print('streamed ' * 10000)\n'a ' + 'result'", "python", stream_beta=True)
+        assert streamed.success, streamed.error_message
+        assert not session.code.run("1 / 0", "python", stream_beta=True).success
         act(session)
         wanted = last_picture(session, path)
         size = quiet_size(path)
@@ -231,6 +234,12 @@ def test_the_setting_records_what_is_used_with_its_tool_calls(new_server, tmp_pa
     assert said["name"] == "shell" and "the word" in said["output"] and not said["failed"]
     assert any(call["name"] == "read_file" and call["failed"] for call in calls)
     assert not any("before" in call["arguments"] for call in calls)
+    printed = [call for call in calls if call["name"] == "run_code" and "streamed" in call["arguments"]]
+    assert len(printed) == 1, "a run on a stream is told of once"
+    assert printed[0]["output"].startswith("streamed streamed") and not printed[0]["failed"]
+    assert len(printed[0]["output"]) == 16 << 10 and printed[0]["cut"] > 90_000 - (16 << 10)
+    divided = next(call for call in calls if "1 / 0" in call["arguments"])
+    assert divided["failed"] and "ZeroDivisionError" in divided["output"]
 
     process = subprocess.Popen([server.berth, "recording", "play", path], stdout=subprocess.PIPE, text=True)
     try:
@@ -292,6 +301,75 @@ def test_a_recording_has_a_limit(new_server, tmp_path):
     assert session.call_mcp_tool("get_screen_size", {}).success, "the session goes on"
     assert agb.delete(session).success
     assert path.stat().st_size == size
+
+
+def test_old_recordings_are_removed(new_server, tmp_path):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    two_days_ago = time.time() - 2 * 24 * 3600
+    for name in ("s-old.berthrec", "mine.berthrec", "s-old.webm"):
+        (folder / name).write_bytes(b"x")
+        os.utime(folder / name, (two_days_ago, two_days_ago))
+    (folder / "s-new.berthrec").write_bytes(b"x")
+    new_server("--pool", "0", "--record", folder, "--record-keep-days", "1")
+    until(lambda: not (folder / "s-old.berthrec").exists(), "it was kept")
+    assert {path.name for path in folder.iterdir()} == {"mine.berthrec", "s-old.webm", "s-new.berthrec"}
+
+
+def test_recordings_are_removed_by_hand_and_nothing_else_is(server, tmp_path):
+    recording, text = tmp_path / "a.berthrec", tmp_path / "b.berthrec"
+    recording.write_bytes(b"BERTHRC\x01")
+    text.write_text("a letter")
+    remove = [server.berth, "recording", "rm", recording]
+    refused = subprocess.run([*remove, text], capture_output=True, text=True)
+    assert refused.returncode != 0 and "b.berthrec" in refused.stderr and recording.exists() and text.exists()
+    done = subprocess.run(remove, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.strip() == str(recording) and not recording.exists()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of 512 KiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k,mode=700", "none", folder], check=True)
+    yield folder
+    # The server has ended its recordings by then, or will never write here again.
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_full_disk_is_told_of_and_harms_no_other_recording(new_server, small_disk):
+    server = new_server("--pool", "1", "--record", small_disk)
+    agb, start = server.agb(), server.log_size()
+    session = agb.create(CreateSessionParams(image_id=IMAGE)).session
+    path = small_disk / f"{session.session_id}.berthrec"
+    assert session.call_mcp_tool("get_screen_size", {}).success
+    until(path.exists, "no recording began")
+    assert detail(server, session.session_id)["recording"] == "recording"
+    assert session.command.execute(MOVING).success
+    until(lambda: detail(server, session.session_id)["recording"] == "failed", "nothing is told", 60)
+    shown = subprocess.run([server.berth, "session", "--endpoint", server.endpoint, "--api-key", server.key, "info",
+                            session.session_id], capture_output=True, text=True)
+    assert "recording" in shown.stdout and "failed" in shown.stdout, shown
+    # The session goes on, no second attempt is made, and the log says it once.
+    assert session.call_mcp_tool("get_screen_size", {}).success
+    told = [line for line in server.log_since(start).splitlines() if f"session {session.session_id} is not recorded" in line]
+    assert len(told) == 1 and "No space left" in told[0], told
+    # What was written is whole records.
+    found = records(path)
+    assert sum(13 + len(payload) for _, _, payload in found) + 8 == path.stat().st_size
+    assert found[0][0] == 1 and found[-1][0] != 5
+    assert agb.delete(session).success
+    assert subprocess.run([server.berth, "recording", "rm", path]).returncode == 0
+
+    session = agb.create(CreateSessionParams(image_id=IMAGE)).session
+    assert session.call_mcp_tool("get_screen_size", {}).success
+    path = small_disk / f"{session.session_id}.berthrec"
+    until(lambda: path.exists() and path.stat().st_size and 3 in [kind for kind, _, _ in records(path)],
+          "no other recording began")
+    assert detail(server, session.session_id)["recording"] == "recording"
+    assert agb.delete(session).success
+    until(lambda: path.read_bytes()[-8:] == b"BERTHEND", "it has no end")
 
 
 def test_a_recording_by_hand_outlives_the_server_and_ends_with_the_session(new_server, tmp_path):
