@@ -42,4 +42,4 @@ web: ## Build the live view page
 
 clean: ## Remove what was built (not images, not data)
 	cargo clean
-	rm -rf web/dist web/node_modules sdk/typescript/dist sdk/typescript/docs sdk/typescript/node_modules .venv
+	rm -rf web/dist web/node_modules sdk/typescript/{dist,artifacts,node_modules} examples/node_modules .venv
