@@ -1,13 +1,17 @@
 //! When the next capture may be. Pure: callers bring the time.
 //!
-//! The first change after quiet goes at once (after [`SETTLE`], so that one redraw of an application is one capture);
-//! steady change is held to a rate; and a capture that took long is followed by as long a rest, so that a session with
-//! moving pictures leaves its processor to those who draw them. While a person acts, that rest is left out.
+//! The first change after quiet goes at once (after a moment to [`settle`], so that one redraw of an application is one
+//! capture); steady change is held to a rate; and a capture that took long is followed by half as long a rest, so that a
+//! session with moving pictures leaves its processor to those who draw them. While a person acts, that rest is left out.
 
 use std::time::{Duration, Instant};
 
-/// From the first sign of a change to its capture.
-pub const SETTLE: Duration = Duration::from_micros(500);
+/// From the first sign of a change to its capture, for one of a part of the screen and for one of much of it, which takes
+/// longer to draw.
+const SETTLE_PART: Duration = Duration::from_micros(500);
+const SETTLE_MUCH: Duration = Duration::from_micros(1500);
+/// A change of more than one pixel in so many is one of much of the screen.
+const MUCH: usize = 8;
 
 /// Time a capture costs in the bucket: slightly less than a sixtieth of a second, so that a 60 Hz animation is not
 /// cut to 59.
@@ -16,6 +20,15 @@ const INTERVAL: Duration = Duration::from_micros(15_500);
 const BURST: u32 = 3;
 /// Even within a burst.
 const SHORTEST_GAP: Duration = Duration::from_millis(3);
+
+/// How long a change of so many pixels takes to be drawn whole.
+pub fn settle(changed: usize, screen: usize) -> Duration {
+    if changed > screen / MUCH {
+        SETTLE_MUCH
+    } else {
+        SETTLE_PART
+    }
+}
 
 /// A token bucket, kept as the time at which it will be full again.
 #[derive(Debug, Default)]
@@ -28,9 +41,8 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// The earliest time for a capture of what changed first at `changed`. An `urgent` one does not rest.
-    pub fn due(&self, changed: Instant, urgent: bool) -> Instant {
-        let settled = changed + SETTLE;
+    /// The earliest time for a capture of what has settled at `settled`. An `urgent` one does not rest.
+    pub fn due(&self, settled: Instant, urgent: bool) -> Instant {
         // With the bucket full at `t`, the first of its tokens is there `BURST - 1` intervals before.
         let token = self
             .full_at
@@ -46,7 +58,7 @@ impl Pace {
         let took = ended.saturating_duration_since(started);
         let apart = started + SHORTEST_GAP;
         self.apart = Some(apart);
-        self.rested = Some(apart.max(ended + took));
+        self.rested = Some(apart.max(ended + took / 2));
     }
 }
 
@@ -61,10 +73,11 @@ mod tests {
     #[test]
     fn the_first_change_after_quiet_only_settles() {
         let start = Instant::now();
-        assert_eq!(Pace::default().due(start, false), start + SETTLE);
+        assert_eq!(Pace::default().due(start, false), start);
         let mut pace = Pace::default();
         pace.captured(start, start + ms(1));
-        assert_eq!(pace.due(start + ms(500), false), start + ms(500) + SETTLE);
+        assert_eq!(pace.due(start + ms(500), false), start + ms(500));
+        assert!(settle(900_000, 921_600) > settle(2_000, 921_600));
     }
 
     #[test]
@@ -92,15 +105,11 @@ mod tests {
     }
 
     #[test]
-    fn a_long_encoding_is_followed_by_as_long_a_rest() {
+    fn a_long_encoding_is_followed_by_a_rest() {
         let start = Instant::now();
         let mut pace = Pace::default();
         pace.captured(start, start + ms(40));
-        assert_eq!(pace.due(start + ms(40), false), start + ms(80));
-        assert_eq!(
-            pace.due(start + ms(40), true),
-            start + ms(40) + SETTLE,
-            "a person acts"
-        );
+        assert_eq!(pace.due(start + ms(40), false), start + ms(60));
+        assert_eq!(pace.due(start + ms(40), true), start + ms(40), "a person acts");
     }
 }

@@ -17,7 +17,7 @@ use crate::core::Core;
 use crate::encode::Allowance;
 use crate::grab::Grabber;
 use crate::notices::{Notices, Told};
-use crate::pace::{Pace, SETTLE};
+use crate::pace::{Pace, settle};
 use crate::picture::{Picture, Rect};
 use crate::region::Region;
 use crate::resize;
@@ -140,9 +140,13 @@ impl Watch {
         let allowance = |id: ViewerId| self.seat(id)?.allowance();
         let due = self.audience.due(!self.pending.is_empty(), now, allowance)?;
         // What waited for a viewer has settled long ago.
-        let settled = || now.checked_sub(SETTLE).unwrap_or(now);
-        let changed = self.changed_at.unwrap_or_else(settled);
-        Some(self.pace.due(changed, self.is_urgent(now)).max(due))
+        let settled = self.changed_at.map_or(now, |at| at + self.settles_in());
+        Some(self.pace.due(settled, self.is_urgent(now)).max(due))
+    }
+
+    fn settles_in(&self) -> Duration {
+        let changed = self.pending.rects().iter().map(Rect::area).sum();
+        settle(changed, self.picture.bounds().area())
     }
 
     /// Whether somebody acts, and waits to see what comes of it.
