@@ -186,8 +186,11 @@ impl Shown {
         }
         let (mut text, mut photo) = (ops.cost(), 0);
         let mut photos = Region::default();
+        let plays = self.motion.is_active(now);
         for change in changes.iter().flatten() {
-            if ops.is_text_like(wanted, &change.rect) {
+            // What is part of a film stays one while that plays: looking at all of its pixels again would be a tenth of the work.
+            let is_film = plays && self.lossy.shows(&change.tile);
+            if !is_film && ops.is_text_like(wanted, &change.rect) {
                 text += if ops.is_one_colour() {
                     FLAT_TILE_COST
                 } else {

@@ -43,6 +43,11 @@ impl Lossy {
         }
     }
 
+    /// Whether `tile` is shown with loss.
+    pub fn shows(&self, tile: &Rect) -> bool {
+        !self.is_empty() && self.tiles(tile).all(|tile| self.changed[tile].is_some())
+    }
+
     /// Part of `rect` was painted: what is lossy there is not at rest.
     pub fn touch(&mut self, rect: &Rect, now: Instant) {
         if self.is_empty() {

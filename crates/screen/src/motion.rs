@@ -17,6 +17,12 @@ pub struct Motion {
 }
 
 impl Motion {
+    /// Whether there was motion just now.
+    pub fn is_active(&self, now: Instant) -> bool {
+        let lately = |(at, _): &&(Instant, usize)| now.saturating_duration_since(*at) < SPAN;
+        is_motion(self.changes.iter().filter(lately).map(|(_, bytes)| *bytes))
+    }
+
     /// Photo-like tiles changed; sent exactly they would take `bytes`. Says whether this is motion.
     pub fn changed(&mut self, bytes: usize, now: Instant) -> bool {
         self.changes
@@ -24,8 +30,13 @@ impl Motion {
         if bytes > 0 {
             self.changes.push_back((now, bytes));
         }
-        self.changes.len() >= CHANGES && self.changes.iter().map(|(_, bytes)| bytes).sum::<usize>() >= BYTES
+        is_motion(self.changes.iter().map(|(_, bytes)| *bytes))
     }
+}
+
+fn is_motion(changes: impl Iterator<Item = usize>) -> bool {
+    let (count, bytes) = changes.fold((0, 0), |(count, bytes), more| (count + 1, bytes + more));
+    count >= CHANGES && bytes >= BYTES
 }
 
 #[cfg(test)]
@@ -39,7 +50,9 @@ mod tests {
         let mut motion = Motion::default();
         assert!(!motion.changed(2_000_000, at(0)), "a window opens");
         assert!(!motion.changed(50_000, at(30)));
+        assert!(!motion.is_active(at(60)));
         assert!(motion.changed(50_000, at(60)), "and a film begins to play in it");
+        assert!(motion.is_active(at(90)) && !motion.is_active(at(600)));
         assert!(!motion.changed(50_000, at(1_000)), "which stopped");
         assert!(
             !(0..20).any(|n| motion.changed(3_000, at(2_000 + n * 33))),
