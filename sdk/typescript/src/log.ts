@@ -1,6 +1,6 @@
 /** What this package says about itself, on standard error. It never says keys, tokens or what was sent. */
 
-/** How much is said. */
+/** How much is said. @example `setLogLevel(LogLevel.DEBUG)` */
 export enum LogLevel {
   /** Everything. */
   DEBUG = 0,

@@ -2,19 +2,19 @@
 
 import { InvalidArgumentError } from './errors.js'
 
-/** When files are uploaded. */
+/** When files are uploaded. @example `newUploadPolicy({ uploadStrategy: UploadStrategy.UPLOAD_BEFORE_RESOURCE_RELEASE })` */
 export enum UploadStrategy {
   /** When the session is released. */
   UPLOAD_BEFORE_RESOURCE_RELEASE = 'UploadBeforeResourceRelease',
 }
 
-/** When files are downloaded. */
+/** When files are downloaded. @example `newDownloadPolicy({ downloadStrategy: DownloadStrategy.DOWNLOAD_ASYNC })` */
 export enum DownloadStrategy {
   /** Beside the start of the session. */
   DOWNLOAD_ASYNC = 'DownloadAsync',
 }
 
-/** As what files are kept. */
+/** As what files are kept. @example `newUploadPolicy({ uploadMode: UploadMode.ARCHIVE })` */
 export enum UploadMode {
   /** As they are. */
   FILE = 'File',
@@ -22,7 +22,7 @@ export enum UploadMode {
   ARCHIVE = 'Archive',
 }
 
-/** How long files are kept. */
+/** How long files are kept. @example `newRecyclePolicy({ lifecycle: Lifecycle.LIFECYCLE_30DAYS })` */
 export enum Lifecycle {
   /** 1 day. */
   LIFECYCLE_1DAY = 'Lifecycle_1Day',

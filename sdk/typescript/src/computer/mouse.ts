@@ -8,7 +8,7 @@ import type { BoolResult } from '../results.js'
 import { BaseService } from '../service.js'
 import type { CursorPosition } from './result.js'
 
-/** A button, or two clicks of the left one. */
+/** A button, or two clicks of the left one. @example `await session.computer.mouse.click(640, 360, MouseButton.RIGHT)` */
 export enum MouseButton {
   /** Left. */
   LEFT = 'left',
@@ -20,7 +20,7 @@ export enum MouseButton {
   DOUBLE_LEFT = 'double_left',
 }
 
-/** Where the wheel turns to. */
+/** Where the wheel turns to. @example `await session.computer.mouse.scroll(640, 360, ScrollDirection.DOWN, 3)` */
 export enum ScrollDirection {
   /** Up. */
   UP = 'up',
