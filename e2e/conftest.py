@@ -50,6 +50,22 @@ def visit(page, url):
     return page.goto(url)
 
 
+def opened(page, url):
+    """A page with a live view that shows a picture."""
+    visit(page, url)
+    wait_until(page, LIVE)
+    return page
+
+
+def until(condition, what, deadline_s=15):
+    """What a condition gives, once that counts as true."""
+    deadline = time.monotonic() + deadline_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+    return value
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "expect_log(text): the server may log a WARN or ERROR with this text")
 

@@ -11,11 +11,14 @@ import subprocess
 import threading
 import time
 
+import conftest
 import pytest
 import requests
 from agb.session_params import CreateSessionParams
 from conftest import IMAGE, visit, wait_until
 from screen import HASH_OF_THE_CANVAS, HASH_OF_THE_SCREEN
+
+until = functools.partial(conftest.until, deadline_s=30)
 
 # Noise and flat areas, in a window: what tiles and video have to show.
 DRAW = """
@@ -39,14 +42,6 @@ def records(path):
         found.append((kind, moment, data[at + 13:at + 13 + length]))
         at += 13 + length
     return found
-
-
-def until(condition, what, deadline_s=30):
-    deadline = time.monotonic() + deadline_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-    return value
 
 
 def quiet_size(path):
@@ -276,9 +271,9 @@ def test_an_unused_session_is_released_though_it_is_recorded(new_server, tmp_pat
     path = folder / f"{session.session_id}.berthrec"
     assert session.call_mcp_tool("get_screen_size", {}).success
     assert session.command.execute(MOVING).success
-    until(lambda: detail(server, session.session_id)["idleSeconds"] >= 35, "the recorder counts as use", 90)
+    until(lambda: detail(server, session.session_id)["idleSeconds"] >= 35, "the recorder counts as use", deadline_s=90)
     assert detail(server, session.session_id)["viewers"] == 0
-    until(lambda: detail(server, session.session_id)["status"] == "FINISH", "the recorder counts as use", 60)
+    until(lambda: detail(server, session.session_id)["status"] == "FINISH", "the recorder counts as use", deadline_s=60)
     assert detail(server, session.session_id)["end"]["reason"] == "idle"
     until(lambda: path.read_bytes()[-8:] == b"BERTHEND", "it has no end")
     kinds = [kind for kind, _, _ in records(path)]
@@ -293,7 +288,7 @@ def test_a_recording_has_a_limit(new_server, tmp_path):
     path = folder / f"{session.session_id}.berthrec"
     assert session.call_mcp_tool("get_screen_size", {}).success
     assert session.command.execute(MOVING).success
-    until(lambda: path.exists() and path.read_bytes()[-8:] == b"BERTHEND", "it has no end", 90)
+    until(lambda: path.exists() and path.read_bytes()[-8:] == b"BERTHEND", "it has no end", deadline_s=90)
     size = path.stat().st_size
     assert size < (1 << 20) + (1 << 19)
     last = [json.loads(payload) for kind, _, payload in records(path) if kind == 4][-1]
@@ -347,7 +342,7 @@ def test_a_full_disk_is_told_of_and_harms_no_other_recording(new_server, small_d
     until(path.exists, "no recording began")
     assert detail(server, session.session_id)["recording"] == "recording"
     assert session.command.execute(MOVING).success
-    until(lambda: detail(server, session.session_id)["recording"] == "failed", "nothing is told", 60)
+    until(lambda: detail(server, session.session_id)["recording"] == "failed", "nothing is told", deadline_s=60)
     shown = subprocess.run([server.berth, "session", "--endpoint", server.endpoint, "--api-key", server.key, "info",
                             session.session_id], capture_output=True, text=True)
     assert "recording" in shown.stdout and "failed" in shown.stdout, shown

@@ -1,10 +1,9 @@
 """Several people in front of one session: control, the clipboard, files, the screen's size, motion, and the agent among them."""
 
 import json
-import time
 
 import pytest
-from conftest import LIVE, visit, wait_until
+from conftest import LIVE, opened, until, wait_until
 from screen import start_terminal, wait_for_file, wait_until_equal
 
 
@@ -23,20 +22,6 @@ def share(server, session, name, *rights):
 
 def viewers(server, session):
     return ask(server, "GET", f"/sessions/{session.session_id}/viewers")
-
-
-def until(condition, what, deadline_s=15):
-    deadline = time.monotonic() + deadline_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-    return value
-
-
-def opened(page, url):
-    visit(page, url)
-    wait_until(page, LIVE)
-    return page
 
 
 def middle(page):

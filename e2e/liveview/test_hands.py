@@ -1,10 +1,9 @@
 """Fingers, the keyboard in full screen, and input methods: what they make of the page is read back from inside the session."""
 
 import re
-import time
 
 import pytest
-from conftest import LIVE, visit, wait_until
+from conftest import opened, until
 from screen import start_terminal, wait_for_file
 
 # A terminal that reports the mouse as xterm does: `<button;column;row`, then `M` for a press or a move, `m` for a release.
@@ -15,20 +14,6 @@ subprocess.Popen(["xterm", "-b", "0", "-geometry", "200x50+0+0", "-e", "sh", "-c
                  env={**os.environ, "DISPLAY": ":0"})
 """
 LEFT, RIGHT, MOVED, WHEEL_UP, WHEEL_DOWN = 0, 2, 32, 64, 65
-
-
-def until(condition, what, deadline_s=15):
-    deadline = time.monotonic() + deadline_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-    return value
-
-
-def opened(page, session):
-    visit(page, session.info().data["resource_url"])
-    wait_until(page, LIVE)
-    return page
 
 
 class Fingers:
@@ -72,7 +57,7 @@ def presses(session):
 def touched(session, browser):
     """A session with a terminal that watches the mouse, and a page of a device with a touch screen and no mouse."""
     context = browser.new_context(viewport={"width": 1000, "height": 600}, has_touch=True, is_mobile=True)
-    page = opened(context.new_page(), session)
+    page = opened(context.new_page(), session.info().data["resource_url"])
     assert session.code.run(WATCH_THE_MOUSE, "python").success
     until(lambda: session.command.execute("test -e /tmp/ready").success, "the terminal never came")
     # The first tap may come before the terminal's window does.
@@ -210,7 +195,7 @@ def test_in_full_screen_the_system_s_keys_go_to_the_session(session, page):
     reach the session and nothing of the page itself. What is not: that Chromium and the desktop around it let these keys
     pass to the page. A headless browser has no desktop, and its keys come from the test."""
     page.add_init_script(NOTE_THE_LOCK)
-    opened(page, session)
+    opened(page, session.info().data["resource_url"])
     page.mouse.move(640, 3)
     page.click("#toolbar-fullscreen")
     until(lambda: page.evaluate("window.locks.length") == 1, "the keyboard was never locked")
@@ -247,7 +232,7 @@ def test_in_full_screen_the_system_s_keys_go_to_the_session(session, page):
 @pytest.fixture
 def composing(session, page):
     """A terminal in the session, and what composes text in the page as an input method does."""
-    opened(page, session)
+    opened(page, session.info().data["resource_url"])
     start_terminal(session)
     box = page.locator("canvas").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)

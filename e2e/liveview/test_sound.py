@@ -1,9 +1,12 @@
 """The session's sound: what a program plays is heard in the page, as it was, and nothing is sent that nobody hears."""
 
-import time
+import functools
 
+import conftest
 import pytest
-from conftest import LIVE, visit, wait_until
+from conftest import opened
+
+until = functools.partial(conftest.until, deadline_s=20)
 
 # Before the speakers, what the page plays goes through an analyser.
 LISTEN = """
@@ -39,14 +42,6 @@ if os.path.exists("/tmp/over"):
     os.remove("/tmp/over")
 subprocess.Popen("pacat --raw --rate=48000 --channels=2 --format=s16le /tmp/tone && touch /tmp/over", shell=True)
 """
-
-
-def until(condition, what, deadline_s=20):
-    deadline = time.monotonic() + deadline_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-    return value
 
 
 @pytest.fixture
@@ -87,8 +82,7 @@ def play(session, hertz, seconds):
 
 def test_a_tone_is_heard_as_it_is_played_and_silence_is_not_sent(session, page, sounds):
     page.add_init_script(LISTEN)
-    visit(page, session.info().data["resource_url"])
-    wait_until(page, LIVE)
+    opened(page, session.info().data["resource_url"])
     turn(page, on=True)
     until(lambda: listens(session), "nobody listens in the session")
     assert sounds == [], "silence was sent"
@@ -123,7 +117,6 @@ def test_a_tone_is_heard_as_it_is_played_and_silence_is_not_sent(session, page, 
 
 
 def test_who_does_not_ask_for_sound_is_sent_none(session, page, sounds):
-    visit(page, session.info().data["resource_url"])
-    wait_until(page, LIVE)
+    opened(page, session.info().data["resource_url"])
     play(session, 440, 1)
     assert sounds == [] and not listens(session)
