@@ -1,7 +1,7 @@
 // Installs the packed package into empty projects, as its users do: ES modules, CommonJS, and Vite. Each is checked by
 // TypeScript under its own rules and run; with AGB_ENDPOINT and AGB_API_KEY against that server.
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -17,8 +17,10 @@ const run = (cwd, command, ...args) => {
   }
 }
 
-const typescript = 'typescript@6.0.3'
-const types = '@types/node@18.19.130'
+// The releases that the package itself is made with.
+const { devDependencies, overrides } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+const typescript = `typescript@${devDependencies.typescript}`
+const types = `@types/node@${devDependencies['@types/node']}`
 const program = (load) => `${load}
 async function main(): Promise<void> {
   const key = process.env.AGB_API_KEY ?? 'none'
@@ -62,7 +64,7 @@ const projects = {
     compiler: { module: 'esnext', moduleResolution: 'bundler', noEmit: true },
     program: program(`import ${names} from '@berth/sdk'`),
     // Vite wants newer types of Node than the package does.
-    more: ['vite@8.3.8', '@types/node@20.19.43'],
+    more: [`vite@${overrides.vite}`, '@types/node@20.19.43'],
     // Everything in one file, as a server or a function in a cloud gets it.
     config:
       "export default { ssr: { noExternal: true }, build: { ssr: 'main.ts', outDir: 'out', minify: true } }\n",

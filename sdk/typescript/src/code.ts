@@ -1,7 +1,7 @@
 /** Code that runs inside a session and keeps its variables there. */
 
 import { emptyRun, executionResult, isMain, readRun } from './code-result.js'
-import { type AGBError, CodeError, InvalidArgumentError } from './errors.js'
+import { type AGBError, CodeError, InvalidArgumentError, messageOf } from './errors.js'
 import { isObject, type JsonObject, numberOf, objectOf, present, textOf } from './json.js'
 import { logWarn } from './log.js'
 import type { CallOptions } from './options.js'
@@ -184,7 +184,7 @@ function call<T>(listener: ((said: T) => void) | undefined, said: T): void {
   try {
     listener?.(said)
   } catch (error) {
-    logWarn('a listener of a run threw:', error instanceof Error ? error.message : String(error))
+    logWarn('a listener of a run threw:', messageOf(error))
   }
 }
 

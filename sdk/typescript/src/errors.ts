@@ -394,9 +394,12 @@ export function refusal(status: number, code: string, message: string, requestId
   return new APIError(message, status, extra)
 }
 
+/** What anything that was thrown says. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown)
+}
+
 /** Anything that was thrown, as one of the family. */
 export function asError(thrown: unknown): AGBError {
-  if (thrown instanceof AGBError) return thrown
-  const message = thrown instanceof Error ? thrown.message : String(thrown)
-  return new AGBError(message, { cause: thrown })
+  return thrown instanceof AGBError ? thrown : new AGBError(messageOf(thrown), { cause: thrown })
 }

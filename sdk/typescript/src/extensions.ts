@@ -8,6 +8,7 @@ import { AGBError, InvalidArgumentError } from './errors.js'
 import { listOf, objectOf, textOf } from './json.js'
 import { logWarn } from './log.js'
 import type { CallOptions } from './options.js'
+import { orElse } from './outcome.js'
 
 const FOLDER = '/tmp/extensions'
 const LISTED_MAX = 100
@@ -148,14 +149,14 @@ export class ExtensionsService {
 
   /** Deletes the context with all extensions; whether that was done. @example `await extensions.cleanup()` */
   async cleanup(options?: CallOptions): Promise<boolean> {
-    return this.#done('the extensions', async () => {
+    return this.#done('the extensions', options, async () => {
       await this.#client.deleteContext({ id: await this.#ready }, options)
     })
   }
 
   /** Deletes an extension; whether that was done. @example `await extensions.delete(extension.id)` */
   async delete(extensionId: string, options?: CallOptions): Promise<boolean> {
-    return this.#done(extensionId, async () => {
+    return this.#done(extensionId, options, async () => {
       const parameters = { contextId: await this.#ready, filePath: `${FOLDER}/${extensionId}` }
       await this.#client.deleteContextFile(parameters, options)
     })
@@ -168,15 +169,12 @@ export class ExtensionsService {
     return new ExtensionOption(this.#contextId, extensionIds)
   }
 
-  async #done(what: string, work: () => Promise<void>): Promise<boolean> {
-    try {
-      await work()
-      return true
-    } catch (error) {
-      if (this.#client.throwOnError) throw error
-      logWarn(`could not delete ${what}:`, error instanceof Error ? error.message : String(error))
+  #done(what: string, options: CallOptions | undefined, work: () => Promise<void>): Promise<boolean> {
+    const done = () => work().then(() => true)
+    return orElse(this.#client.throwOnError, options, done, ({ message }) => {
+      logWarn(`could not delete ${what}:`, message)
       return false
-    }
+    })
   }
 
   async #put(id: string, localPath: string, options: CallOptions = {}): Promise<void> {

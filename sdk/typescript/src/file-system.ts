@@ -18,7 +18,7 @@ import { type DownloadOptions, download, type UploadOptions, upload } from './fi
 import { watch } from './file-watch.js'
 import { type JsonObject, listOf, objectOf, present, textOf } from './json.js'
 import type { CallOptions } from './options.js'
-import type { Outcome } from './outcome.js'
+import { type Outcome, orElse } from './outcome.js'
 import type { BoolResult } from './results.js'
 import { BaseService } from './service.js'
 
@@ -224,19 +224,16 @@ export class FileSystem<Throws extends boolean = false> extends BaseService<Thro
   }
 
   /** The path of the session's context for transfers. @example `const path = await session.file.transferPath()` */
-  async transferPath(options?: CallOptions): Promise<string | undefined> {
+  transferPath(options?: CallOptions): Promise<string | undefined> {
     const parameters = { sessionId: this.session.getSessionId(), contextTypes: '["file_transfer"]' }
-    try {
+    const work = async () => {
       const { data } = await this.session.getClient().getAndLoadInternalContext(parameters, options)
       const found = listOf(data)
         .map(objectOf)
         .find((item) => item.contextId && item.contextPath)
       return found && textOf(found.contextPath)
-    } catch (error) {
-      options?.signal?.throwIfAborted()
-      if (this.throwOnError) throw error
-      return undefined
     }
+    return orElse<string | undefined>(this.throwOnError, options, work, () => undefined)
   }
 
   /**

@@ -1,7 +1,7 @@
 /** Watches a directory by looking again and again. */
 
 import { setTimeout as pause } from 'node:timers/promises'
-import { SessionError } from './errors.js'
+import { messageOf, SessionError } from './errors.js'
 import type { FileChangeEvent } from './file-results.js'
 import { logWarn } from './log.js'
 import type { CallOptions } from './options.js'
@@ -25,7 +25,7 @@ export async function watch(
         if (throwOnError) throw error
         return
       }
-      logWarn('a look at a directory failed:', error instanceof Error ? error.message : String(error))
+      logWarn('a look at a directory failed:', messageOf(error))
     }
     if (signal?.aborted) return
     if (events.length > 0) callback(events)

@@ -8,7 +8,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { Agent, type Dispatcher } from 'undici'
 import { type Config, loadConfig } from './config.js'
-import { AGBError, ConnectionError, InvalidArgumentError, TimeoutError } from './errors.js'
+import { AGBError, ConnectionError, InvalidArgumentError, messageOf, TimeoutError } from './errors.js'
 import { parseJson } from './json.js'
 import type { CallOptions } from './options.js'
 
@@ -303,7 +303,7 @@ function codeOf(error: unknown): string {
 }
 
 function connectionError(error: unknown, code: string, origin: string): ConnectionError {
-  const cause = error instanceof Error ? error.message : String(error)
+  const cause = messageOf(error)
   const mayHaveHappened = !NOT_SENT.has(code) && code !== 'UND_ERR_CONNECT_TIMEOUT' && code !== 'ENOTFOUND'
   const message = mayHaveHappened
     ? `lost the connection to ${origin} before the answer came (${cause}); what was asked for may have been done`

@@ -5,3 +5,8 @@ export interface CallOptions {
   /** Milliseconds that the whole call may take, from the first byte of the request to the last one of the answer. */
   timeoutMs?: number
 }
+
+/** The limits of a call that also takes its time as an argument, which `options` goes before. */
+export function limitsOf(readTimeout: number | undefined, options: CallOptions): CallOptions {
+  return readTimeout === undefined ? options : { timeoutMs: readTimeout, ...options }
+}

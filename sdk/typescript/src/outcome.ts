@@ -33,22 +33,29 @@ export function failed(error: AGBError): { requestId: string; success: false; er
 }
 
 /**
- * Does `work`. What it throws is thrown on where errors are wanted, as `translate` makes it, and becomes the result that
- * `failure` makes otherwise. Whoever aborted a call wants to hear of that and nothing else.
+ * Does `work`. What it throws is thrown on where errors are wanted, as `translate` makes it, and becomes what `failure` makes
+ * of it otherwise. Whoever aborted a call wants to hear of that and nothing else.
  */
-export async function settle<R, Throws extends boolean>(
+export async function orElse<T>(
   throwOnError: boolean,
   options: CallOptions | undefined,
-  work: () => Promise<R>,
-  failure: (error: AGBError) => R,
+  work: () => Promise<T>,
+  failure: (error: AGBError) => T,
   translate: (error: AGBError) => AGBError = (error) => error,
-): Promise<Outcome<R, Throws>> {
+): Promise<T> {
   try {
-    return (await work()) as Outcome<R, Throws>
+    return await work()
   } catch (thrown) {
     options?.signal?.throwIfAborted()
     const error = translate(asError(thrown))
     if (throwOnError) throw error
-    return failure(error) as Outcome<R, Throws>
+    return failure(error)
   }
+}
+
+/** The same for methods that have results. */
+export function settle<R, Throws extends boolean>(
+  ...how: Parameters<typeof orElse<R>>
+): Promise<Outcome<R, Throws>> {
+  return orElse<R>(...how) as Promise<Outcome<R, Throws>>
 }

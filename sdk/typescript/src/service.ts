@@ -1,7 +1,7 @@
 /** What the modules of a session have in common. */
 
 import { type AGBError, ToolError } from './errors.js'
-import type { CallOptions } from './options.js'
+import { type CallOptions, limitsOf } from './options.js'
 import { failed, type Outcome, type Settled, settle } from './outcome.js'
 import type { BoolResult, OperationResult } from './results.js'
 import { callTool, type SessionLike, type ToolAnswer, type ToolOptions } from './tool-call.js'
@@ -62,7 +62,7 @@ export class BaseService<Throws extends boolean = false> {
     _connectTimeout?: number,
     options: CallOptions = {},
   ): Promise<Outcome<OperationResult, Throws>> {
-    const limits = readTimeout === undefined ? options : { timeoutMs: readTimeout, ...options }
+    const limits = limitsOf(readTimeout, options)
     return this.attempt<OperationResult>(limits, async () => {
       const { requestId, text } = await this.tool(name, args, limits)
       return { requestId, success: true, data: text }

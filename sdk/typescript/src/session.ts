@@ -8,11 +8,18 @@ import { Code } from './code.js'
 import { Command } from './command.js'
 import { Computer } from './computer/computer.js'
 import { ContextManager } from './context/session-context.js'
-import { type AGBError, APIError, InvalidArgumentError, SessionError, TimeoutError } from './errors.js'
+import {
+  type AGBError,
+  APIError,
+  InvalidArgumentError,
+  messageOf,
+  SessionError,
+  TimeoutError,
+} from './errors.js'
 import { FileSystem } from './file-system.js'
 import { isObject, type JsonObject, listOf, numberOf, objectOf, parseJson, textOf } from './json.js'
 import { logWarn } from './log.js'
-import type { CallOptions } from './options.js'
+import { type CallOptions, limitsOf } from './options.js'
 import { failed, type Outcome, type Settled, settle } from './outcome.js'
 import type {
   DeleteResult,
@@ -264,7 +271,7 @@ export class Session<Throws extends boolean = false> implements SessionLike {
     options: CallOptions = {},
   ): Promise<Outcome<McpToolResult, Throws>> {
     return this.#attempt<McpToolResult>(options, async () => {
-      const limits = readTimeout === undefined ? options : { timeoutMs: readTimeout, ...options }
+      const limits = limitsOf(readTimeout, options)
       const { requestId, text } = await callTool(this, toolName, args, limits)
       return { requestId, success: true, data: text }
     })
@@ -310,7 +317,7 @@ export class Session<Throws extends boolean = false> implements SessionLike {
     options: CallOptions = {},
   ): Promise<Outcome<SessionMetricsResult, Throws>> {
     return this.#attempt<SessionMetricsResult>(options, async () => {
-      const limits = readTimeout === undefined ? options : { timeoutMs: readTimeout, ...options }
+      const limits = limitsOf(readTimeout, options)
       const { requestId, text } = await callTool(this, 'get_metrics', {}, limits)
       const raw = parseJson(text)
       if (!isObject(raw))
@@ -345,10 +352,7 @@ export class Session<Throws extends boolean = false> implements SessionLike {
       if (!done.success) logWarn('the contexts could not be synchronised:', done.errorMessage)
     } catch (error) {
       options?.signal?.throwIfAborted()
-      logWarn(
-        'the contexts could not be synchronised:',
-        error instanceof Error ? error.message : String(error),
-      )
+      logWarn('the contexts could not be synchronised:', messageOf(error))
     }
   }
 

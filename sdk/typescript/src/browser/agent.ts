@@ -4,6 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { asError, BrowserError, TimeoutError } from '../errors.js'
 import { isObject, type JsonObject, listOf, objectOf, parseJson, textOf, unwrapJson } from '../json.js'
 import type { CallOptions } from '../options.js'
+import { orElse } from '../outcome.js'
 import { BaseService } from '../service.js'
 import type { SessionLike, ToolAnswer } from '../tool-call.js'
 
@@ -160,18 +161,12 @@ export class BrowserAgent<Throws extends boolean = false> extends BaseService<Th
     options?: CallOptions,
   ): Promise<ActResult> {
     this.#ready('act')
-    try {
-      const { text } = await this.#asked(
-        'page_use_act',
-        actArguments(actionInput, contextId, pageId),
-        options,
-      )
+    const work = async (): Promise<ActResult> => {
+      const args = actArguments(actionInput, contextId, pageId)
+      const { text } = await this.#asked('page_use_act', args, options)
       return text ? { success: true, message: text } : { success: false, message: 'the page said nothing' }
-    } catch (error) {
-      options?.signal?.throwIfAborted()
-      if (this.throwOnError) throw error
-      return { success: false, message: asError(error).message }
     }
+    return orElse(this.throwOnError, options, work, ({ message }) => ({ success: false, message }))
   }
 
   /** The same as a task of the session. @example `await session.browser.agent.actAsync({ action: 'log in' })` */
@@ -265,18 +260,9 @@ export class BrowserAgent<Throws extends boolean = false> extends BaseService<Th
   }
 
   /** The answer; `undefined` after a failure, where results are wanted. */
-  async #call(
-    tool: string,
-    args: JsonObject,
-    options: CallOptions | undefined,
-  ): Promise<ToolAnswer | undefined> {
-    try {
-      return await this.#asked(tool, args, options)
-    } catch (error) {
-      options?.signal?.throwIfAborted()
-      if (this.throwOnError) throw error
-      return undefined
-    }
+  #call(tool: string, args: JsonObject, options: CallOptions | undefined): Promise<ToolAnswer | undefined> {
+    const work = () => this.#asked(tool, args, options)
+    return orElse<ToolAnswer | undefined>(this.throwOnError, options, work, () => undefined)
   }
 
   /** The text of a tool; where results are wanted, a failure is a text, too. */
@@ -288,13 +274,8 @@ export class BrowserAgent<Throws extends boolean = false> extends BaseService<Th
     options: CallOptions | undefined,
   ): Promise<string> {
     this.#ready(method)
-    try {
-      return (await this.#asked(tool, args, options)).text
-    } catch (error) {
-      options?.signal?.throwIfAborted()
-      if (this.throwOnError) throw error
-      return `${what} failed: ${asError(error).message}`
-    }
+    const work = async () => (await this.#asked(tool, args, options)).text
+    return orElse(this.throwOnError, options, work, ({ message }) => `${what} failed: ${message}`)
   }
 
   async #start(

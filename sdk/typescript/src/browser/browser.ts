@@ -4,7 +4,7 @@ import { type AGBError, asError, BrowserError, InvalidArgumentError } from '../e
 import { objectOf, textOf } from '../json.js'
 import { logWarn } from '../log.js'
 import type { CallOptions } from '../options.js'
-import type { Outcome } from '../outcome.js'
+import { type Outcome, orElse } from '../outcome.js'
 import type { BoolResult } from '../results.js'
 import { BaseService } from '../service.js'
 import type { SessionLike } from '../tool-call.js'
@@ -58,7 +58,7 @@ export class Browser<Throws extends boolean = false> extends BaseService<Throws>
   /** Starts it; whether that was done. The log says why not. @example `await session.browser.initialize({})` */
   async initialize(option: BrowserOptionClass | BrowserOption, options: CallOptions = {}): Promise<boolean> {
     if (this.isInitialized()) return true
-    try {
+    const work = async (): Promise<boolean> => {
       const checked = option instanceof BrowserOptionClass ? option : new BrowserOptionClass(option)
       const parameters = {
         sessionId: this.session.getSessionId(),
@@ -72,12 +72,11 @@ export class Browser<Throws extends boolean = false> extends BaseService<Throws>
       }
       this.#option = checked
       return true
-    } catch (error) {
-      options.signal?.throwIfAborted()
-      if (this.throwOnError) throw error
-      logWarn('Browser initialization failed:', asError(error).message)
-      return false
     }
+    return orElse(this.throwOnError, options, work, ({ message }) => {
+      logWarn('Browser initialization failed:', message)
+      return false
+    })
   }
 
   /** The same as `initialize`. @example `await session.browser.initializeAsync({})` */

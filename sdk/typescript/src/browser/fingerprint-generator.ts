@@ -3,7 +3,7 @@
 import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { BrowserError } from '../errors.js'
+import { BrowserError, messageOf } from '../errors.js'
 import { isObject, objectOf } from '../json.js'
 import { logError } from '../log.js'
 import { FingerprintFormat } from './fingerprint.js'
@@ -72,7 +72,7 @@ export class BrowserFingerprintGenerator {
         await browser.close()
       }
     } catch (error) {
-      logError('no fingerprint could be taken:', error instanceof Error ? error.message : String(error))
+      logError('no fingerprint could be taken:', messageOf(error))
       return null
     }
   }
@@ -107,10 +107,7 @@ export class BrowserFingerprintGenerator {
       await writeFile(outputFilename, format.toJson())
       return true
     } catch (error) {
-      logError(
-        'the fingerprint could not be written:',
-        error instanceof Error ? error.message : String(error),
-      )
+      logError('the fingerprint could not be written:', messageOf(error))
       return false
     }
   }
