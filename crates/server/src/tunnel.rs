@@ -189,10 +189,13 @@ pub(crate) fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), ApiErro
     ) {
         return Ok(());
     }
+    let origin = audit::shown(&String::from_utf8_lossy(origin.as_bytes()));
     Err(ApiError::new(
         Code::InvalidParameter,
-        "a page of another site asked for this; open the live view at its own URL, and start the server with \
-         `--public-url` if a proxy changes the host",
+        format!(
+            "a page of another site asked for this: the header `Origin` is `{origin}`; open the live view at its own URL, \
+             and start the server with `--public-url` if a proxy changes the host"
+        ),
     ))
 }
 
