@@ -44,6 +44,10 @@ const CHAINS: usize = 2;
 /// So few bytes of operations are not deflated: a page has them a task earlier than through its inflater.
 const PLAIN_BYTES: usize = 256;
 
+/// How long the link may take for a first picture of sharp text and stills. A key frame of video takes less of what is full
+/// of either, but longer to make and to decode.
+const FIRST_SPAN: f64 = 0.25;
+
 /// All viewers of a screen, in groups.
 #[derive(Default)]
 pub struct Audience {
@@ -64,6 +68,8 @@ struct Memory {
 pub struct Abilities {
     /// How it can show motion, if it can.
     pub codec: Option<VideoCodec>,
+    /// It can draw JPEG pictures.
+    pub stills: bool,
     /// It can inflate raw deflate.
     pub inflates: bool,
 }
@@ -102,6 +108,16 @@ pub enum Part<'a> {
     },
     /// A video frame.
     Frame(VideoCodec, &'a Frame),
+}
+
+impl Part<'_> {
+    /// What it takes on the link, but for its head.
+    fn bytes(self) -> usize {
+        match self {
+            Self::Ops(bytes) | Self::Deflated { piece: bytes, .. } => bytes.len(),
+            Self::Frame(_, frame) => frame.bytes.len(),
+        }
+    }
 }
 
 /// What viewers are to be shown.
@@ -348,6 +364,9 @@ impl Group {
         memory: &mut Memory,
         send: &mut impl FnMut(&[ViewerId], Part<'_>),
     ) -> Result<(), CompressError> {
+        if self.begin(update, allowance, memory, send)? {
+            return Ok(());
+        }
         let Update { picture, now } = update;
         let Memory { ops, deflated, frame } = memory;
         // A third chain would cost everyone; without one, exact pixels come as fast as the link lets them.
@@ -356,21 +375,8 @@ impl Group {
             .codec
             .filter(|codec| self.video.is_some() || !codec.is_chained() || *chains < CHAINS);
         let mut moving = self.shown.catch_up(picture, allowance, codec.is_some(), now, ops);
-        if self.can.inflates && ops.bytes().len() > PLAIN_BYTES {
-            deflated.clear();
-            self.deflate
-                .get_or_insert_default()
-                .append(ops.bytes(), deflated)?;
-            let length = ops.bytes().len();
-            send(
-                &self.members,
-                Part::Deflated {
-                    length,
-                    piece: deflated,
-                },
-            );
-        } else if !ops.bytes().is_empty() {
-            send(&self.members, Part::Ops(ops.bytes()));
+        if let Some(ops) = self.pack(ops, deflated)? {
+            send(&self.members, ops);
         }
         let key = std::mem::take(&mut self.wants_key);
         if key {
@@ -410,6 +416,59 @@ impl Group {
                 last_frame: now,
             })),
         }
+    }
+
+    /// The first picture, as sharp text and stills of the rest; false if that is nothing for its pages or their link.
+    fn begin(
+        &mut self,
+        update: Update<'_>,
+        allowance: &Allowance,
+        memory: &mut Memory,
+        send: &mut impl FnMut(&[ViewerId], Part<'_>),
+    ) -> Result<bool, CompressError> {
+        if !self.can.stills || !self.shown.is_blank() || self.video.is_some() {
+            return Ok(false);
+        }
+        let Update { picture, now } = update;
+        let Memory { ops, deflated, frame } = memory;
+        let photos = self.shown.begin(picture, allowance, now, ops);
+        let ops = self.pack(ops, deflated)?;
+        frame.bytes.clear();
+        let stills = VideoCodec::Jpeg
+            .open(picture.width(), picture.height(), allowance.kbps)
+            .and_then(|mut jpeg| jpeg.encode(picture, photos.rects(), allowance.kbps, false, frame));
+        let bytes = ops.map_or(0, Part::bytes) + frame.bytes.len();
+        if stills != Ok(true) || bytes as f64 > allowance.rate * FIRST_SPAN {
+            self.shown = Shown::nothing(picture.width(), picture.height());
+            self.deflate = None;
+            return Ok(false);
+        }
+        if let Some(ops) = ops {
+            send(&self.members, ops);
+        }
+        if !photos.is_empty() {
+            self.shown.draw(picture, &frame.rects, now);
+            send(&self.members, Part::Frame(VideoCodec::Jpeg, frame));
+        }
+        Ok(true)
+    }
+
+    /// The operations as the group's pages read them, if there are any.
+    fn pack<'a>(
+        &mut self,
+        ops: &'a Ops,
+        deflated: &'a mut Vec<u8>,
+    ) -> Result<Option<Part<'a>>, CompressError> {
+        let ops = ops.bytes();
+        if !self.can.inflates || ops.len() <= PLAIN_BYTES {
+            return Ok((!ops.is_empty()).then_some(Part::Ops(ops)));
+        }
+        deflated.clear();
+        self.deflate.get_or_insert_default().append(ops, deflated)?;
+        Ok(Some(Part::Deflated {
+            length: ops.len(),
+            piece: deflated,
+        }))
     }
 
     /// Encodes a frame; false if there is none, and then what moves is still to be shown.

@@ -36,6 +36,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 const VIDEO: Abilities = Abilities {
     codec: Some(VideoCodec::Vp8),
+    stills: false,
     inflates: true,
 };
 
@@ -97,7 +98,7 @@ proptest! {
                     last_id += 1;
                     let codecs = [None, Some(VideoCodec::Vp8), Some(VideoCodec::Jpeg), Some(VideoCodec::Vp8)];
                     let codec = codecs[last_id as usize % 4];
-                    pages.join(last_id, Abilities { codec, inflates: last_id % 8 != 2 }, &picture);
+                    pages.join(last_id, Abilities { codec, stills: last_id % 2 == 0, inflates: last_id % 8 != 2 }, &picture);
                 }
                 Step::Leave(_) if pages.painters.is_empty() => {}
                 Step::Leave(which) => {
@@ -231,4 +232,77 @@ fn viewers_of_a_film_share_one_encoder_and_a_slow_one_has_its_own() {
         |_, _| Some(allows(usize::MAX)),
     );
     assert_eq!(chains(&pages), 1);
+}
+
+/// What the first update of one viewer consists of: the kinds of its parts, and where its frames are drawn.
+fn first_parts(picture: &Picture, can: Abilities) -> (Vec<Option<VideoCodec>>, Region, Audience) {
+    let (mut audience, mut kinds, mut drawn) = (Audience::default(), Vec::new(), Region::default());
+    audience.join(1, can, picture);
+    let unknown_link = Allowance {
+        rate: 200_000.0,
+        budget: 128_000,
+        ..allows(0)
+    };
+    let update = Update {
+        picture,
+        now: Instant::now(),
+    };
+    let sent = audience.update(
+        update,
+        |_| Some(unknown_link),
+        |_, part| match part {
+            Part::Frame(codec, frame) => {
+                kinds.push(Some(codec));
+                frame.rects.iter().for_each(|rect| drawn.add(*rect));
+            }
+            Part::Ops(_) | Part::Deflated { .. } => kinds.push(None),
+        },
+    );
+    sent.unwrap();
+    (kinds, drawn, audience)
+}
+
+#[test]
+fn a_first_picture_has_sharp_text_and_stills_of_the_rest() {
+    let can = Abilities {
+        stills: true,
+        ..VIDEO
+    };
+    let mut picture = Picture::unknown(1280, 720);
+    let all = picture.bounds();
+    apply(&mut picture, &Change::Fill(all, 0xF0_F0F0));
+    for (line, column) in (0..45).flat_map(|line| (0..120).map(move |column| (line, column))) {
+        apply(
+            &mut picture,
+            &Change::Text(Rect::at(column * 10, line * 16, 3, 10), 7),
+        );
+    }
+    let (kinds, _, audience) = first_parts(&picture, can);
+    assert_eq!(kinds, [None], "however much text it is");
+    assert!(audience.groups[0].is_done());
+
+    let smooth = Rect::at(640, 320, 512, 256);
+    for y in smooth.y0..smooth.y1 {
+        picture.draw_row(y, smooth.x0, smooth.x1, |row| {
+            row.iter_mut()
+                .enumerate()
+                .for_each(|(x, pixel)| *pixel = (x * 251 + y * 17 * 256) as u32 & 0x3F_3F7F);
+        });
+    }
+    let (kinds, drawn, audience) = first_parts(&picture, can);
+    assert_eq!(kinds, [None, Some(VideoCodec::Jpeg)]);
+    assert!(
+        drawn.rects().iter().all(|rect| smooth.contains(rect)),
+        "{drawn:?}"
+    );
+    let group = &audience.groups[0];
+    assert!(group.video.is_none() && group.shown.is_current() && !group.shown.is_exact());
+
+    // Without stills it is video, and so is what would be large as stills.
+    let (kinds, _, _) = first_parts(&picture, VIDEO);
+    assert_eq!(kinds, [Some(VideoCodec::Vp8)]);
+    apply(&mut picture, &Change::Photo(all, 5));
+    let (kinds, _, audience) = first_parts(&picture, can);
+    assert_eq!(kinds, [Some(VideoCodec::Vp8)]);
+    assert!(audience.groups[0].video.is_some());
 }

@@ -112,6 +112,27 @@ impl Shown {
         self.lossy.due()
     }
 
+    /// The first picture of a page that draws stills. What looks like text is written to `ops`, so that it is sharp from the
+    /// beginning; the rest is returned, to be drawn from stills by [`Self::draw`].
+    pub fn begin(&mut self, wanted: &Picture, allowance: &Allowance, now: Instant, ops: &mut Ops) -> Region {
+        ops.clear();
+        self.is_blank = false;
+        self.behind = Region::default();
+        let changes = tiles::changes(&self.picture, wanted, &wanted.bounds());
+        let mut is_text =
+            |change: &Change| ops.is_text_like(wanted, &change.rect) && !is_dithered(wanted, &change.rect);
+        let (mut exact, photos): (Vec<Change>, Vec<Change>) =
+            changes.iter().partition(|change| is_text(change));
+        let mut stills = Region::default();
+        if photos.iter().map(photo_cost).sum::<usize>() > at_once(allowance) {
+            photos.iter().for_each(|photo| stills.add(photo.tile));
+        } else {
+            exact = changes;
+        }
+        self.paint(wanted, &mut exact, usize::MAX, now, ops);
+        stills
+    }
+
     /// Decides how to make the page show `wanted`, or more of it. Exact parts are written to `ops`; what is in
     /// motion is returned, to be drawn from a video frame by [`Self::draw`]. Without `video` everything is exact.
     pub fn catch_up(
@@ -197,12 +218,12 @@ impl Shown {
                     TEXT_TILE_COST
                 };
             } else {
-                photo += (change.rect.area() as f64 * PHOTO_PIXEL_COST) as usize;
+                photo += photo_cost(change);
                 photos.add(change.tile);
             }
         }
         let is_motion = self.motion.changed(photo, now);
-        let at_once = (allowance.rate * EXACT_SPAN).clamp(EXACT.0, EXACT.1) as usize;
+        let at_once = at_once(allowance);
         if !is_motion && text + photo <= at_once {
             return Region::default();
         }
@@ -269,6 +290,32 @@ impl Shown {
             }
         }
     }
+}
+
+/// Whether many neighbours in `rect` differ a little, as in dithered gradients: those have few colours and deflate badly.
+fn is_dithered(picture: &Picture, rect: &Rect) -> bool {
+    const FAINT: u8 = 6;
+    let is_faint = |pair: &&[u32]| {
+        let (left, right) = (pair[0].to_le_bytes(), pair[1].to_le_bytes());
+        pair[0] != pair[1] && left.iter().zip(right).all(|(a, b)| a.abs_diff(b) <= FAINT)
+    };
+    let faint = |y| {
+        picture
+            .row(y, rect.x0, rect.x1)
+            .windows(2)
+            .filter(is_faint)
+            .count()
+    };
+    (rect.y0..rect.y1).map(faint).sum::<usize>() > rect.area() / 32
+}
+
+fn photo_cost(change: &Change) -> usize {
+    (change.rect.area() as f64 * PHOTO_PIXEL_COST) as usize
+}
+
+/// Bytes that are sent exactly without looking for anything better.
+fn at_once(allowance: &Allowance) -> usize {
+    (allowance.rate * EXACT_SPAN).clamp(EXACT.0, EXACT.1) as usize
 }
 
 /// Whether two rectangles overlap or lie side by side, up to a tile apart.

@@ -53,6 +53,15 @@ fn a_fast_link_is_noticed() {
 }
 
 #[test]
+fn a_near_page_is_believed_until_its_link_is_measured() {
+    let mut flow = Flow::default();
+    flow.set_near();
+    assert_eq!(flow.rate(), NEAR_RATE);
+    transfer(&mut flow, 250_000.0, ms(5), 20_000, Duration::from_secs(3));
+    assert!(flow.rate() < 300_000.0, "{}", flow.rate());
+}
+
+#[test]
 fn small_updates_do_not_make_a_link_look_slow() {
     let mut flow = Flow::default();
     let start = Instant::now();

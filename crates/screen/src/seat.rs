@@ -115,10 +115,14 @@ impl Seat {
 
     /// The page said hello. It may say the same twice: with its URL, and on its socket.
     pub fn greet(&self, page: Hello) -> Result<(), WireError> {
-        match self.state().page.replace(page) {
-            Some(known) if known != page => Err(WireError::Order("hello")),
-            _ => Ok(()),
+        let mut state = self.state();
+        match state.page.replace(page) {
+            Some(known) if known != page => return Err(WireError::Order("hello")),
+            Some(_) => {}
+            None if page.is_near => state.flow.set_near(),
+            None => {}
         }
+        Ok(())
     }
 
     /// The page has, or has painted, an update. True: the capture thread is to be woken.

@@ -268,6 +268,7 @@ fn abilities(seat: &Seat) -> Abilities {
             (false, true) => Some(VideoCodec::Jpeg),
             (false, false) => None,
         },
+        stills: page.decodes_jpeg,
         inflates: page.inflates,
     };
     seat.page().map(can).unwrap_or_default()

@@ -18,6 +18,8 @@ const CAN_INFLATE: u8 = 1;
 const CAN_DECODE_VIDEO: u8 = 2;
 /// The page can draw JPEG pictures.
 const CAN_DECODE_JPEG: u8 = 4;
+/// The page itself came within a moment: the link's round trip is short.
+const IS_NEAR: u8 = 8;
 
 /// One message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +90,8 @@ pub struct Hello {
     pub decodes_video: bool,
     /// It can draw JPEG pictures.
     pub decodes_jpeg: bool,
+    /// The link's round trip is short.
+    pub is_near: bool,
 }
 
 /// Something that a person did.
@@ -268,6 +272,7 @@ fn hello(body: &[u8]) -> Result<Hello, WireError> {
             inflates: capabilities & CAN_INFLATE != 0,
             decodes_video: capabilities & CAN_DECODE_VIDEO != 0,
             decodes_jpeg: capabilities & CAN_DECODE_JPEG != 0,
+            is_near: capabilities & IS_NEAR != 0,
         })
     })
 }
@@ -442,8 +447,9 @@ mod tests {
             inflates: true,
             decodes_video: false,
             decodes_jpeg: false,
+            is_near: true,
         };
-        assert_eq!(parse(&[1, 1, 1, 2, 3, 4, 1]), Ok(Message::Hello(hello)));
+        assert_eq!(parse(&[1, 1, 1, 2, 3, 4, 9]), Ok(Message::Hello(hello)));
         assert_eq!(parse(&[2, 1, 0, 0, 0]), Ok(Message::Received(1)));
         assert_eq!(parse(&[3, 0, 1, 0, 0]), Ok(Message::Painted(256)));
         let at = Position { x: 300, y: 2 };
