@@ -26,6 +26,21 @@ def terminal(session, page):
     return session
 
 
+def test_the_socket_opens_while_the_scripts_are_on_their_way(session, page):
+    """It is the script in the page itself that opens it, which the policy names by its hash."""
+    sockets, held, refused = [], [], []
+    page.on("websocket", lambda socket: sockets.append(socket.url))
+    page.on("console", lambda message: refused.append(message.text) if "Content Security" in message.text else None)
+    page.route("**/assets/*.js", lambda route: route.continue_() if sockets else held.append(route))
+    url = session.info().data["resource_url"]
+    with page.expect_websocket():
+        page.goto(url, wait_until="commit")
+    for route in held:
+        route.continue_()
+    wait_until(page, LIVE)
+    assert held and len(sockets) == 1 and not refused, (held, sockets, refused)
+
+
 def test_typed_text_arrives_in_the_session(terminal, page):
     page.keyboard.type("hello Berth, 1 + 1 = 2; {[(<|>)]}", delay=5)
     page.keyboard.press("Enter")

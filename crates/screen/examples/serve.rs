@@ -4,8 +4,8 @@
 //! cargo run -p berth-screen --example serve -- --display :5 --listen 127.0.0.1:8081 --dist web/dist
 //! ```
 //!
-//! The page is at `/view/x/`, its files at `/view/assets/`, the WebSocket at `/view/x/ws`. Anyone who reaches the
-//! address has the display: listen on loopback only.
+//! The page is at `/`, its files at `/assets/`, the WebSocket at `/ws`. Anyone who reaches the address has the display:
+//! listen on loopback only.
 
 #![allow(clippy::print_stderr, reason = "a program for a terminal")]
 
@@ -18,7 +18,7 @@ use axum::Router;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path as UrlPath, Query, State};
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use base64::Engine;
@@ -57,14 +57,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         dist: args.dist,
     });
     let router = Router::new()
-        .route("/", get(async || Redirect::to("/view/x/")))
         .route(
-            "/view/x/",
+            "/",
             get(async |State(app): State<Arc<App>>| file(&app.dist.join("index.html"))),
         )
-        .route("/view/assets/{name}", get(asset))
-        .route("/view/x/status", get(status))
-        .route("/view/x/ws", get(connect))
+        .route("/assets/{name}", get(asset))
+        .route("/status", get(status))
+        .route("/ws", get(connect))
         .with_state(app);
     let listener = tokio::net::TcpListener::bind(args.listen)
         .await?

@@ -22,9 +22,21 @@ const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-poli
 
 /// What the page that refuses may do: look as it does.
 static REFUSAL_POLICY: LazyLock<String> = LazyLock::new(|| {
-    let style = between(REFUSAL, "<style>", "</style>");
-    let digest = STANDARD.encode(Sha256::digest(style));
-    format!("default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'")
+    let style = hash_source(REFUSAL, "<style>", "</style>");
+    format!("default-src 'none'; style-src {style}; base-uri 'none'; form-action 'none'")
+});
+
+/// What the pages may do: talk to their own server, and nothing else. The one script that stands in the live view's page,
+/// `web/src/page/first.ts`, is named by its hash. Other sites may frame it; that is a use of it.
+static PAGE_POLICY: LazyLock<String> = LazyLock::new(|| {
+    let page = FILES
+        .get("index.html")
+        .map_or_else(Cow::default, |file| String::from_utf8_lossy(&file.plain));
+    let first = hash_source(&page, "<script>", "</script>");
+    format!(
+        "default-src 'none'; script-src 'self' {first}; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'"
+    )
 });
 
 const REFUSAL: &str = include_str!("refusal.html");
@@ -67,12 +79,17 @@ pub(crate) fn prepare() {
 
 /// The live view's page, for a browser that accepts `accepted`.
 pub(crate) fn index(accepted: &HeaderMap) -> Option<Response> {
-    FILES.get("index.html").map(|file| file.response(accepted))
+    page("index.html", accepted)
 }
 
 /// The page that plays recordings.
 pub(crate) fn player(accepted: &HeaderMap) -> Option<Response> {
-    FILES.get("player.html").map(|file| file.response(accepted))
+    page("player.html", accepted)
+}
+
+fn page(name: &str, accepted: &HeaderMap) -> Option<Response> {
+    let body = FILES.get(name)?.response(accepted);
+    Some((guarded(&PAGE_POLICY), body).into_response())
 }
 
 /// A file of these pages.
@@ -153,6 +170,14 @@ pub(crate) fn refusal(what: &'static str, message: &str) -> (Guards<'static>, Ht
         .replace('"', "&quot;");
     let page = REFUSAL.replace("{what}", what).replace("{message}", &message);
     (guarded(&REFUSAL_POLICY), Html(page))
+}
+
+/// How a policy names what stands between `begin` and `end` in `page`.
+fn hash_source(page: &str, begin: &str, end: &str) -> String {
+    format!(
+        "'sha256-{}'",
+        STANDARD.encode(Sha256::digest(between(page, begin, end)))
+    )
 }
 
 fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {

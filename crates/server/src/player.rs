@@ -17,7 +17,6 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 
 use crate::pages;
-use crate::routes::view::PAGE_POLICY;
 
 /// Bytes that are given at once; the page asks for no more.
 const PIECE_BYTES_MAX: u64 = 8 << 20;
@@ -94,11 +93,8 @@ impl Player {
     }
 }
 
-async fn page(accepted: HeaderMap) -> Response {
-    match pages::player(&accepted) {
-        Some(page) => (pages::guarded(PAGE_POLICY), page).into_response(),
-        None => StatusCode::NOT_FOUND.into_response(),
-    }
+async fn page(accepted: HeaderMap) -> Result<Response, StatusCode> {
+    pages::player(&accepted).ok_or(StatusCode::NOT_FOUND)
 }
 
 async fn contents_of(State(playing): State<Arc<Playing>>) -> Response {

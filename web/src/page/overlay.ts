@@ -4,6 +4,9 @@ import type { View } from '../view/state.ts'
 import { element } from './elements.ts'
 import { wordsFor } from './words.ts'
 
+/** A page that connects sooner shows the picture at once: nobody reads words for so short a time. */
+const PATIENCE_MS = 400
+
 export class Overlay {
   readonly #overlay = element('overlay', HTMLElement)
   readonly #title = element('overlay-title', HTMLElement)
@@ -16,6 +19,7 @@ export class Overlay {
 
   constructor(retry: () => void) {
     this.#retry.addEventListener('click', retry)
+    setTimeout(() => document.body.toggleAttribute('data-waited', true), PATIENCE_MS)
   }
 
   show(view: View, sessionId: string | null): void {

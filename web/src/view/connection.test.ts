@@ -3,6 +3,8 @@ import { ArraySurface } from './array-surface.ts'
 import { BACKOFF, backoffMs, Connection } from './connection.ts'
 import type { View } from './state.ts'
 
+const HELLO = Uint8Array.of(1, 1, 10, 0, 20, 0, 1)
+
 /** A socket whose other end is the test. Fields as in the DOM, as far as they are used. */
 class FakeSocket {
   binaryType = ''
@@ -10,8 +12,6 @@ class FakeSocket {
   readyState = 0
   closedWith: number | null = null
   readonly sent: number[][] = []
-  /** What was said with the URL. */
-  hello: number[] = []
   onopen: (() => void) | null = null
   onmessage: ((event: { data: unknown }) => void) | null = null
   onclose: ((event: { reason: string; wasClean: boolean }) => void) | null = null
@@ -61,14 +61,12 @@ function setUp() {
   const connection = new Connection(
     new ArraySurface(1, 1),
     {
-      open: (hello) => {
+      open: () => {
         const socket = new FakeSocket()
-        socket.hello = [...hello]
         sockets.push(socket)
-        return socket as unknown as WebSocket
+        return { socket: socket as unknown as WebSocket, hello: HELLO }
       },
       status: asked,
-      viewport: () => ({ width: 10, height: 20 }),
     },
     {
       onView: (view) => views.push(view),
@@ -103,8 +101,7 @@ test('the page speaks first, and is live with the first picture', async () => {
   connection.start()
   expect(connection.view.state).toBe('connecting')
   await shows(last())
-  expect(last().hello).toEqual([1, 1, 10, 0, 20, 0, 1])
-  expect(last().sent[0]).toEqual(last().hello)
+  expect(last().sent[0]).toEqual([...HELLO])
   expect(views.map((view) => view.state)).toEqual(['connecting', 'live'])
   expect(connection.painted).toBe(1)
 })

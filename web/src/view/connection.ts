@@ -8,7 +8,7 @@
 
 import { after, INITIAL, type View, type ViewEvent } from './state.ts'
 import { parseStatus, type Status } from './status.ts'
-import { greeting, Stream, type StreamEvents } from './stream.ts'
+import { Stream, type StreamEvents } from './stream.ts'
 import type { Surface } from './surface.ts'
 import type { Input, Request } from './wire.ts'
 
@@ -33,17 +33,21 @@ const PAUSED_ASK_MS = 2000
 /** The page closes a connection with this code when the server broke the format. */
 const CLOSE_MALFORMED = 4400
 
+/**
+ * A socket on its way. What the page says first, `hello`, is in its URL already: the first picture then comes with the
+ * answer to the handshake.
+ */
+export interface OpenSocket {
+  readonly socket: WebSocket
+  readonly hello: Uint8Array<ArrayBuffer>
+}
+
 /** What a connection needs from outside, so that tests can bring their own. */
 export interface Endpoint {
-  /**
-   * A socket to the live view of this page. What the page says first goes into its URL: the first picture then
-   * comes with the answer to the handshake.
-   */
-  open(hello: Uint8Array): WebSocket
+  /** A socket to the live view of this page. */
+  open(): OpenSocket
   /** The document at `./status`, parsed as JSON. Rejects if there was no answer, or one that is not JSON. */
   status(signal: AbortSignal): Promise<unknown>
-  /** Size of the window in device pixels; the server may use it one day. */
-  viewport(): { width: number; height: number }
 }
 
 export interface ConnectionEvents extends Omit<StreamEvents, 'onMalformed'> {
@@ -140,8 +144,7 @@ export class Connection {
     this.#watch = null
     if (this.#retry !== null) clearTimeout(this.#retry)
     this.#retry = null
-    const hello = greeting(this.#endpoint.viewport())
-    const socket = this.#endpoint.open(hello)
+    const { socket, hello } = this.#endpoint.open()
     socket.binaryType = 'arraybuffer'
     const stream = new Stream(this.#surface, outletOf(socket), {
       ...this.#events,

@@ -2,7 +2,7 @@ import { deflateRawSync } from 'node:zlib'
 import { afterEach, expect, test, vi } from 'vitest'
 import { ArraySurface } from './array-surface.ts'
 import type { MalformedError } from './bytes.ts'
-import { greeting, Stream } from './stream.ts'
+import { Stream } from './stream.ts'
 
 const u16 = (value: number) => [value & 0xff, value >> 8]
 const u32 = (value: number) => [...u16(value & 0xffff), ...u16(value >>> 16)]
@@ -206,13 +206,6 @@ test('a cursor is passed on', () => {
   const { events, receive } = setUp()
   receive([5, 0, 0, 0, 0, 0, 0, 0, 0])
   expect(events).toEqual(['cursor 0x0'])
-})
-
-test('the hello says whether deflate streams can be read', () => {
-  const hello = () => [...greeting({ width: 3, height: 4 })]
-  expect(hello()).toEqual([1, 1, 3, 0, 4, 0, 1])
-  vi.stubGlobal('DecompressionStream', undefined)
-  expect(hello()).toEqual([1, 1, 3, 0, 4, 0, 0])
 })
 
 test.each<[string, number[][]]>([

@@ -9,17 +9,14 @@
 
 import { MalformedError } from './bytes.ts'
 import { type Decoder, TileDecoder, type UpdateMessage } from './decoder.ts'
-import { canInflate } from './inflate.ts'
 import { Latency } from './latency.ts'
 import type { Room } from './room.ts'
 import type { ClipboardMessage, PeerPointer } from './share.ts'
 import type { Surface } from './surface.ts'
-import { canDecodeJpeg, canDecodeVideo, MotionDecoder } from './video.ts'
+import { MotionDecoder } from './video.ts'
 import {
-  Capability,
   type CursorShape,
   decode,
-  encodeHello,
   encodeInput,
   encodePainted,
   encodeReceived,
@@ -56,15 +53,6 @@ export interface StreamEvents {
 export interface Outlet {
   readonly bufferedAmount: number
   send(message: Uint8Array<ArrayBuffer>): void
-}
-
-/** What a page says first: how large its window is (device pixels), and what this browser can decode. */
-export function greeting(viewport: { width: number; height: number }): Uint8Array<ArrayBuffer> {
-  const capabilities =
-    (canInflate() ? Capability.deflateRaw : 0) |
-    (canDecodeVideo() ? Capability.video : 0) |
-    (canDecodeJpeg() ? Capability.jpeg : 0)
-  return encodeHello(viewport, capabilities)
 }
 
 export class Stream {

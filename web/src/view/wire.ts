@@ -76,8 +76,8 @@ export const Modifier = {
   numLock: 64,
 } as const
 
-/** Bits of the page's hello. */
-export const Capability = { deflateRaw: 1, video: 2, jpeg: 4 } as const
+/** Bits of the page's hello. `near`: the link's round trip is short. */
+export const Capability = { deflateRaw: 1, video: 2, jpeg: 4, near: 8 } as const
 
 /** In the server's hello: it takes requests, the page's messages of kind 10 and above. */
 const TAKES_REQUESTS = 1

@@ -18,10 +18,6 @@ use crate::openapi::{OfFile, OfPage, OfPath, OfTicket};
 use crate::tunnel::{self, Tunnel, View};
 use crate::{App, audit, pages};
 
-/// What the page may do: talk to its own server, and nothing else. Other sites may frame it; that is a use of it.
-pub(crate) const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
-                           connect-src 'self'; base-uri 'none'; form-action 'none'";
-
 /// What a page is told that wants to connect again to a paused session.
 const PAUSED: &str =
     "The session is paused. It goes on with the next call, or when this page is opened anew.";
@@ -134,13 +130,12 @@ pub(crate) async fn page(
     if let TicketState::Valid(Grant { session, .. }) = &ticket {
         // Who opens the page wants to see the session go on. A page that only connects again does not.
         let _call = app.control.begin_call(session).await?;
-        let page = pages::index(&accepted).ok_or_else(|| {
+        return pages::index(&accepted).ok_or_else(|| {
             ApiError::new(
                 Code::Internal,
                 "this build of the server has no live view page; build `web/` first",
             )
-        })?;
-        return Ok((pages::guarded(PAGE_POLICY), page).into_response());
+        });
     }
     let status = Status::of(&ticket);
     Ok((status.http_status(), pages::refusal("live view", &status.message)).into_response())
