@@ -3,11 +3,6 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
-# Slow to make and good for every checkout, so outside of it. Everything works without them.
-export CARGO_TARGET_DIR ?= $(HOME)/.cache/berth/target
-export BERTH_IMAGES ?= /var/lib/berth/images
-export BERTH_DATA ?= /var/lib/berth
-
 .PHONY: help up down test lint unit fuzz e2e bench web clean
 
 help: ## Say what can be made
@@ -41,5 +36,5 @@ web: ## Build the live view page
 	@scripts/web
 
 clean: ## Remove what was built (not images, not data)
-	cargo clean
+	. scripts/environment && cargo clean
 	rm -rf web/dist web/node_modules sdk/typescript/{dist,artifacts,node_modules} examples/node_modules .venv

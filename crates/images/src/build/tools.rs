@@ -36,7 +36,7 @@ pub const REQUIRED_PROGRAMS: &[RequiredProgram] = &[
         purpose: "finds and downloads packages",
     },
     RequiredProgram {
-        program: "python3",
+        program: "pip3",
         package: "python3-pip",
         purpose: "downloads python packages",
     },

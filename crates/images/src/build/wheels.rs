@@ -31,10 +31,8 @@ pub(super) fn download(
     let cache = context.store.cache_folder("wheels")?;
     context.step(recipe, "downloading python packages");
     let pip = |args: &[&str]| {
-        Program::new("python3")
+        Program::new("pip3")
             .args([
-                "-m",
-                "pip",
                 "download",
                 "-q",
                 "--disable-pip-version-check",
