@@ -7,7 +7,7 @@ import pytest
 import requests
 import websockets.sync.client
 from agb import CreateSessionParams
-from conftest import IMAGE
+from conftest import IMAGE, until
 
 
 class Audit:
@@ -102,6 +102,18 @@ def test_views_and_streams_open_and_close(own, audit):
         closed = audit.one(event=f"{event}.close", **about)
         assert closed["requestId"] == opened["requestId"] and closed["durationMs"] >= 0
     assert own.agb().delete(session).success
+
+
+def test_a_caller_that_leaves_before_the_answer_is_told_of(own, audit):
+    session = create(own)
+    about = {"sessionId": session.session_id}
+    with pytest.raises(requests.Timeout):
+        requests.post(session.link_url + "/callTool", headers={"X-Access-Token": session.token}, timeout=(5, 0.3),
+                      json={"tool": "shell", "args": {"command": "sleep 1; touch /tmp/done"}})
+    assert not audit.lines(event="session.tools", **about)
+    told = until(lambda: audit.lines(event="session.tools", **about), "the call is told of")
+    assert (told[0]["tool"], told[0]["outcome"]) == ("shell", "ok")
+    assert session.command.execute("ls /tmp/done").success
 
 
 def test_pauses_and_port_links_are_told(own, audit):

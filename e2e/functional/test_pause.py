@@ -1,9 +1,11 @@
 """Pausing: a session's processes stand still, and go on with the next call as if nothing had been."""
 
+import socket
 import time
 
 import pytest
 import requests
+import websockets.sync.client
 from agb import CreateSessionParams
 from conftest import IMAGE, LIVE, visit, wait_until
 
@@ -91,6 +93,20 @@ def test_a_stream_wakes_a_paused_session(session, api):
     assert "".join(chunks) == "21\n"
     # The output does not wait for the row that says so.
     await_status(api, session, "RUNNING")
+
+
+def test_a_stream_that_only_shows_life_or_ends_wakes_nobody(session, api):
+    def connect():
+        return websockets.sync.client.connect(session.ws_url, additional_headers={"X-Access-Token": session.token},
+                                              proxy=None, ping_interval=None, close_timeout=0.2)
+
+    with connect() as polite, connect() as rude:
+        pause(api, session)
+        polite.ping()
+        rude.socket.shutdown(socket.SHUT_RDWR)
+    began = time.monotonic()
+    while time.monotonic() - began < 1.5:
+        assert status(api, session) == "PAUSED"
 
 
 def test_calls_that_come_with_the_pause_are_answered(session, api):

@@ -130,6 +130,11 @@ impl Control {
             }
         };
         if paused {
+            // A server that was killed may have written it and not come to it.
+            if let Err(error) = sandbox.freeze().await {
+                let error = &error as &dyn std::error::Error;
+                warn!(error, "sandbox {id} of a paused session is not frozen");
+            }
             return Some(sandbox);
         }
         match guest_of(&sandbox).hello().await {

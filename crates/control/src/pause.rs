@@ -1,7 +1,8 @@
 //! Pausing a session: its processes are frozen where they stand, and thawed by the next call.
 //!
 //! The row says `paused` before the first process is frozen, and `running` only after the last one is thawed. So whatever
-//! a killed server leaves, the next one finds a session that it takes for paused, and a call thaws it.
+//! a killed server leaves, the next one finds a session that it takes for paused, and freezes again; a call thaws it.
+//! Who asked for a pause may leave: it is carried out whole.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use tracing::info;
 
 use crate::error::ControlError;
 use crate::session::{Call, Session};
-use crate::{Control, life};
+use crate::{Control, life, whole};
 
 /// Who wants a session to pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub(crate) enum PauseFor {
 
 impl Control {
     /// Begins a call: it counts as use until it is dropped, and a paused session is thawed for it.
-    pub async fn begin_call(&self, session: &Arc<Session>) -> Result<Call, ControlError> {
+    pub async fn begin_call(self: &Arc<Self>, session: &Arc<Session>) -> Result<Call, ControlError> {
         // Noted first: from here on the reaper does not pause it.
         let call = session.note_call();
         if session.is_paused() {
@@ -32,11 +33,23 @@ impl Control {
     }
 
     /// Freezes a session's processes. Succeeds again for one that is paused.
-    pub async fn pause(&self, session: &Session) -> Result<(), ControlError> {
+    pub async fn pause(self: &Arc<Self>, session: &Arc<Session>) -> Result<(), ControlError> {
         self.freeze(session, PauseFor::Owner).await
     }
 
-    pub(crate) async fn freeze(&self, session: &Session, whom: PauseFor) -> Result<(), ControlError> {
+    pub(crate) async fn freeze(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        whom: PauseFor,
+    ) -> Result<(), ControlError> {
+        let (control, session) = (Arc::clone(self), Arc::clone(session));
+        whole(tokio::spawn(
+            async move { control.freeze_now(&session, whom).await },
+        ))
+        .await
+    }
+
+    async fn freeze_now(&self, session: &Session, whom: PauseFor) -> Result<(), ControlError> {
         let _gate = session.pausing.lock().await;
         if session.is_paused() {
             return Ok(());
@@ -70,14 +83,24 @@ impl Control {
         }
     }
 
-    /// Lets a paused session's processes go on. Succeeds again for one that runs. Is no use of the session by itself.
-    pub async fn resume(&self, session: &Session) -> Result<(), ControlError> {
+    /// Lets a paused session's processes go on. Succeeds again for one that runs. While it was paused it was not idle.
+    pub async fn resume(self: &Arc<Self>, session: &Arc<Session>) -> Result<(), ControlError> {
+        let (control, session) = (Arc::clone(self), Arc::clone(session));
+        whole(tokio::spawn(async move { control.thaw_now(&session).await })).await
+    }
+
+    async fn thaw_now(&self, session: &Session) -> Result<(), ControlError> {
         let _gate = session.pausing.lock().await;
         if !session.is_paused() {
             return Ok(());
         }
         session.sandbox.thaw().await.map_err(ControlError::Freeze)?;
-        self.write_state(session, life::Event::Resume).await?;
+        if let Err(error) = self.write_state(session, life::Event::Resume).await {
+            // What the row calls paused must not run: nothing would ever find it idle.
+            session.sandbox.freeze().await.map_err(ControlError::Freeze)?;
+            return Err(error);
+        }
+        session.touch();
         session.set_paused(false);
         info!(session.id = %session.id, "session {} goes on after a pause", session.id);
         Ok(())

@@ -58,7 +58,7 @@ impl Control {
         }
     }
 
-    async fn look_at(&self, session: Arc<Session>) {
+    async fn look_at(self: &Arc<Self>, session: Arc<Session>) {
         let done = match self.due(&session).await {
             None => Ok(()),
             Some(Due::End(why)) => self.end(&session, why.into()).await,

@@ -6,7 +6,7 @@
 //! Never: a path or an address that came from a session. Start reading at [`Guest`].
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use berth_guest_api::{
@@ -24,12 +24,17 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::value::RawValue;
 use tokio::net::UnixStream;
 
+mod body_memory;
 mod connector;
 
+pub use body_memory::{BodyError, BodyMemory};
 use connector::SocketConnector;
 
 /// Largest answer of a tool. Tools bound their own output far below; more than this is not a guest of ours.
 pub const ANSWER_BYTES_MAX: usize = 96 << 20;
+
+/// What answers may hold together, until their readers have them.
+static ANSWERS: LazyLock<BodyMemory> = LazyLock::new(|| BodyMemory::new(1 << 30));
 
 /// Largest answer of the guest about itself.
 const OWN_ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -74,6 +79,9 @@ pub enum GuestError {
         "this session was made by an older version of the server, which had no {0}; create a new session"
     )]
     Outdated(&'static str),
+    /// There is no room for its answer beside those of others.
+    #[error("the server holds too many large answers at this moment; try again")]
+    TooMuch,
     /// An answer that the contract does not know.
     #[error("the session's guest answered {0}")]
     Unexpected(String),
@@ -328,11 +336,14 @@ impl Guest {
     ) -> Result<(Parts, Bytes), GuestError> {
         let response = self.client.request(request).await.map_err(unreachable)?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, bytes_max)
-            .collect()
-            .await
-            .map_err(GuestError::Unreachable)?;
-        Ok((head, body.to_bytes()))
+        match ANSWERS.read(body, bytes_max).await {
+            Ok(body) => Ok((head, body)),
+            Err(error @ BodyError::Broken(_)) => Err(unreachable(error)),
+            Err(BodyError::Full) => Err(GuestError::TooMuch),
+            Err(error @ (BodyError::TooLong(_) | BodyError::Slow)) => {
+                Err(GuestError::Unexpected(format!("with too much: {error}")))
+            }
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The live view's WebSocket: carries messages between a page and `berth-screen`, and starts the desktop for it.
 
+use std::time::Duration;
+
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -26,6 +28,10 @@ const CLOSE_FAILED: u16 = 1011;
 
 /// WebSocket close code for "you broke the protocol".
 const CLOSE_PROTOCOL: u16 = 1002;
+
+/// How often is looked whether a page still answers, and how long its last message may take.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// WebSocket close code for "try again later".
 const CLOSE_BUSY: u16 = 1013;
@@ -201,13 +207,25 @@ pub async fn serve(
                 }
             }
         };
+        let forsaken = async {
+            while !viewer.is_forsaken() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            Some(close(
+                CLOSE_BUSY,
+                "this page did not answer; reconnect if somebody is there",
+            ))
+        };
         tokio::select! {
             last = show => last,
             last = listen => last,
+            last = forsaken => last,
         }
     };
+    // Its place is free before the last word is out, which a page that is gone takes never.
+    drop(viewer);
     if let Some(last) = last {
-        let _ = to_page.send(last).await;
+        let _ = tokio::time::timeout(LAST_WORD_TIMEOUT, to_page.send(last)).await;
     }
 }
 

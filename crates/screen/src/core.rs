@@ -18,6 +18,9 @@ use crate::wire::page::{Input, Verb};
 /// Viewers of one screen at a time; each costs a picture while it lags.
 pub const MAX_VIEWERS: usize = 32;
 
+/// Those of shared tickets: they must not keep the owner out, or the owner's recorder.
+const MAX_GUESTS: usize = 28;
+
 /// Shared by all of a screen.
 pub struct Core {
     /// Wakes the capture thread.
@@ -166,7 +169,12 @@ impl Core {
         let mut roster = self.roster();
         roster.last_id += 1;
         let seat = Arc::new(Seat::new(roster.last_id));
-        if roster.closed || roster.seats.len() >= MAX_VIEWERS {
+        let most = if visitor.ticket.is_empty() {
+            MAX_VIEWERS
+        } else {
+            MAX_GUESTS
+        };
+        if roster.closed || roster.seats.len() >= most {
             seat.close();
         } else {
             roster.seats.push(Arc::clone(&seat));

@@ -106,6 +106,11 @@ impl Flow {
             && (self.in_flight.is_empty() || (self.bytes_in_flight as f64) < self.window())
     }
 
+    /// Since when the page owes the acknowledgement of an update.
+    pub fn waits_since(&self) -> Option<Instant> {
+        self.in_flight.front().map(|update| update.sent_at)
+    }
+
     /// Bytes that the next update should not exceed by much.
     pub fn budget(&self) -> usize {
         (self.rate() * BUDGET_SPAN).clamp(BUDGET.0, BUDGET.1) as usize

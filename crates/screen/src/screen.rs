@@ -1,6 +1,7 @@
 //! The handles: a [`Screen`], and a [`Viewer`] of it.
 
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 use std::{fmt, thread};
 
 use crate::agent::Agent;
@@ -168,6 +169,12 @@ impl Viewer {
     /// Ask for the next message when the last one is sent: asking is what makes the screen encode. Cancel safe.
     pub async fn next(&self) -> Option<Bytes> {
         self.seat.next(|| self.shared.core.capture.ring()).await
+    }
+
+    /// Whether the page has been silent for so long, with something to answer, that nobody may be there any more: 10 s
+    /// without a hello, a minute without an acknowledgement. Its place is for others then, and its control.
+    pub fn is_forsaken(&self) -> bool {
+        self.seat.is_forsaken(Instant::now())
     }
 
     /// Takes one binary message of the page. Never blocks. After an error, close the page's socket.

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -20,10 +20,15 @@ use crate::wire::page::{Hello, VideoFailure};
 /// Packets of sound that wait for a viewer: 120 ms.
 const MAX_SOUND: usize = 6;
 
+/// How long a page may take to say hello, and to acknowledge an update.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// What one viewer and the screen share.
 pub struct Seat {
     /// The viewer.
     pub id: ViewerId,
+    since: Instant,
     state: Mutex<State>,
     arrived: Notify,
     input_applied: AtomicU32,
@@ -67,6 +72,7 @@ impl Seat {
     pub fn new(id: ViewerId) -> Self {
         Self {
             id,
+            since: Instant::now(),
             state: Mutex::default(),
             arrived: Notify::new(),
             input_applied: AtomicU32::new(0),
@@ -123,6 +129,16 @@ impl Seat {
             None => {}
         }
         Ok(())
+    }
+
+    /// Whether the page owes a word for so long that nobody may be there any more.
+    pub fn is_forsaken(&self, now: Instant) -> bool {
+        let state = self.state();
+        let (since, patience) = match state.page {
+            None => (Some(self.since), HELLO_TIMEOUT),
+            Some(_) => (state.flow.waits_since(), ANSWER_TIMEOUT),
+        };
+        since.is_some_and(|since| now.saturating_duration_since(since) > patience)
     }
 
     /// The page has, or has painted, an update. True: the capture thread is to be woken.

@@ -109,7 +109,7 @@ async fn run(
 }
 
 /// Completes when the guest has stopped answering, though its session is not paused.
-async fn silence(session: &Session) -> GuestError {
+pub(crate) async fn silence(session: &Session) -> GuestError {
     let mut missed = 0;
     loop {
         tokio::time::sleep(PULSE_EVERY).await;
@@ -148,9 +148,10 @@ pub(crate) fn ended(session: &Session, end: End) -> ApiError {
     .into()
 }
 
-/// Thaws a paused session in the background: what its client sent waits in the socket until the guest goes on.
-pub(crate) fn thaw(app: &App, session: &Arc<Session>) {
-    if !session.is_paused() {
+/// Thaws a paused session in the background for `bytes` that its client has sent: they wait in the socket until the guest
+/// goes on. Not for nothing, which is what a connection that ends has sent, nor for what [`is_small_talk`].
+pub(crate) fn thaw_for(bytes: &[u8], is_websocket: bool, app: &App, session: &Arc<Session>) {
+    if !session.is_paused() || bytes.is_empty() || (is_websocket && is_small_talk(bytes)) {
         return;
     }
     let (control, session) = (Arc::clone(&app.control), Arc::clone(session));
@@ -160,4 +161,36 @@ pub(crate) fn thaw(app: &App, session: &Arc<Session>) {
             warn!(error, "could not thaw session {} for its stream", session.id);
         }
     });
+}
+
+/// Whether a client's bytes are control frames alone (RFC 6455, section 5.5): it asks whether somebody is there, says that
+/// it is, or takes its leave, and wants nothing of the session.
+fn is_small_talk(mut bytes: &[u8]) -> bool {
+    const HEAD_AND_MASK: usize = 6;
+    while let [0x88..=0x8A, length @ 0x80..=0xFD, ..] = bytes {
+        let frame = HEAD_AND_MASK + usize::from(length & 0x7F);
+        bytes = bytes.get(frame..).unwrap_or_default();
+    }
+    bytes.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_sends_to_be_heard_is_told_from_pings_and_goodbyes() {
+        let ping = [0x89, 0x80, 1, 2, 3, 4];
+        let close = [0x88, 0x82, 1, 2, 3, 4, 5, 6];
+        let text = [0x81, 0x81, 1, 2, 3, 4, 5];
+        assert!(is_small_talk(&ping) && is_small_talk(&close));
+        assert!(is_small_talk(&[&ping[..], &close[..]].concat()));
+        assert!(is_small_talk(&close[..3]), "the rest is on its way");
+        assert!(!is_small_talk(&text));
+        assert!(!is_small_talk(&[&ping[..], &text[..]].concat()));
+        assert!(
+            !is_small_talk(&[0x89, 0xFE, 0, 200]),
+            "a control frame is never so long"
+        );
+    }
 }

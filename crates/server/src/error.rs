@@ -99,6 +99,7 @@ impl From<GuestError> for ApiError {
             GuestError::Refused(_) => Code::InvalidParameter,
             GuestError::NoPicture(_) => Code::LinkNotFound,
             GuestError::Outdated(_) => Code::SessionOutdated,
+            GuestError::TooMuch => Code::NoCapacity,
             GuestError::Unreachable(_) | GuestError::Unexpected(_) => Code::Internal,
         };
         Self::of(code, error)

@@ -15,6 +15,7 @@ use http::{HeaderValue, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,14 @@ use crate::router::{collapse_slashes, router};
 use crate::tls::{Accepted, Tls};
 use crate::urls::{LinksUrl, host, lead_to_link};
 use crate::{App, Config};
+
+/// A connection that was quiet for so long is asked whether there is still somebody, and so often from then on.
+const ALIVE_AFTER: Duration = Duration::from_secs(30);
+const ALIVE_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a peer may not answer that, or take nothing of what it was sent, milliseconds. A program may be busy with what it
+/// has read.
+const ALIVE_TIMEOUT_MS: u32 = 180_000;
 
 /// A client that has not sent a whole request head by then is cut off.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -158,9 +167,8 @@ struct Shared {
 
 /// Serves one connection until the client leaves; after a stop, until its present call is answered.
 async fn connection(stream: TcpStream, peer: SocketAddr, shared: Shared) {
-    // Answers and screen updates are small and urgent.
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!("no TCP_NODELAY for {peer}: {error}");
+    if let Err(error) = tune(&stream) {
+        debug!("the connection with {peer} is left as it is: {error}");
     }
     let Shared {
         router,
@@ -191,6 +199,17 @@ async fn connection(stream: TcpStream, peer: SocketAddr, shared: Shared) {
         }
         Err(error) => debug!("no TLS with {peer}: {error}"),
     }
+}
+
+/// Small writes go out at once, for answers and screen updates are urgent; and a peer that is gone without a word is noticed,
+/// though nothing is sent, or what is sent is not taken.
+fn tune(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, ALIVE_AFTER)?;
+    sockopt::set_tcp_keepintvl(stream, ALIVE_EVERY)?;
+    sockopt::set_tcp_user_timeout(stream, ALIVE_TIMEOUT_MS)?;
+    Ok(())
 }
 
 /// Answers requests on one connection.

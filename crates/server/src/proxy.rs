@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use berth_agb_api::Code;
 use berth_control::{Call, Session};
 use berth_guest_client::{GuestError, Upgraded};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -214,6 +214,10 @@ async fn carry(
     client: hyper::upgrade::OnUpgrade,
     mut answer: http::Response<Incoming>,
 ) {
+    let is_websocket = answer
+        .headers()
+        .get(UPGRADE)
+        .is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
     let opened = tokio::select! {
         opened = async { tokio::try_join!(client, hyper::upgrade::on(&mut answer)) } => opened,
         _ = session.ended() => return,
@@ -229,7 +233,7 @@ async fn carry(
     };
     let sent = |bytes: &[u8]| {
         used(bytes);
-        edge::thaw(&app, &session);
+        edge::thaw_for(bytes, is_websocket, &app, &session);
     };
     let (mut client, mut inside) = (InspectReader::new(client, sent), InspectReader::new(inside, used));
     // However it ends, both connections are dropped here.

@@ -107,7 +107,8 @@ pub(crate) async fn surround(State(app): State<App>, mut request: Request, next:
         follow(request.headers(), &trace);
     }
 
-    async {
+    let is_whole = asked.is_whole();
+    let answer = async move {
         let mut response = audit::watch(app.audit, asked, next.run(request)).await;
         let failure = response.extensions_mut().remove::<Arc<ApiError>>();
         let duration_ms = started.elapsed().as_secs_f64() * 1e3;
@@ -124,6 +125,8 @@ pub(crate) async fn surround(State(app): State<App>, mut request: Request, next:
                 let peer = peer.map(display);
                 // Which path it was is for the client alone: it may hold a ticket.
                 let why = if failure.code == Code::RouteNotFound { "no such route" } else { &failure.message };
+                // A message quotes what the client sent, which must not look like a line of its own.
+                let why = why.replace(char::is_control, "\u{fffd}");
                 info!(%method, route, status, duration_ms, peer, "refused {method} {route}: {why}");
             }
         }
@@ -148,8 +151,15 @@ pub(crate) async fn surround(State(app): State<App>, mut request: Request, next:
         response
     }
     .instrument(trace)
-    .instrument(span)
-    .await
+    .instrument(span);
+    if !is_whole {
+        return answer.await;
+    }
+    match app.connections.spawn(answer).await {
+        Ok(response) => response,
+        // Nothing cancels it, so it has panicked, and the panic goes on here.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }
 
 /// The method's name in a trace: clients can make up any.

@@ -10,7 +10,6 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::body::BODY_BYTES_MAX;
 use crate::error::ApiError;
 use crate::openapi;
 use crate::request::surround;
@@ -95,7 +94,8 @@ pub(crate) fn router(app: App) -> Router {
             )
         })
         .layer(middleware::from_fn_with_state(app.clone(), surround))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        // Each handler bounds what it reads.
+        .layer(DefaultBodyLimit::disable())
         .with_state(app)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use berth_agb_api::Code;
-use berth_control::{Grant, Session};
+use berth_control::{Grant, Held, Session};
 use berth_guest_api::{
     VIEW_HELLO, VIEW_NAME, VIEW_QUIET, VIEW_RIGHTS, VIEW_TICKET, ViewRights, percent_encode,
 };
@@ -100,16 +100,21 @@ pub(crate) async fn open(
         };
         let _view = matches!(kind, Tunnel::View(..)).then(|| session.begin_view());
         let client = TokioIo::new(client);
-        let mut client = tokio_util::io::InspectReader::new(client, |_| edge::thaw(&app, &session));
+        // A view ends when its session is paused.
+        let thaws = matches!(kind, Tunnel::Stream);
+        let mut client = tokio_util::io::InspectReader::new(client, |bytes| {
+            if thaws {
+                edge::thaw_for(bytes, true, &app, &session);
+            }
+        });
         let mut guest = guest.io;
         let copy =
             tokio::io::copy_bidirectional_with_sizes(&mut client, &mut guest, BUFFER_BYTES, BUFFER_BYTES);
         let over = async {
             match (&kind, &held) {
                 (Tunnel::View(View { grant, .. }), Some(held)) => tokio::select! {
-                    () = tokio::time::sleep(left(grant)) => {}
+                    () = runs_out(grant, held) => {}
                     () = session.paused() => {}
-                    () = held.revoked() => {}
                 },
                 _ => std::future::pending().await,
             }
@@ -142,9 +147,13 @@ pub(crate) async fn open(
     Ok(response)
 }
 
-/// How long a ticket is still good.
-fn left(grant: &Grant) -> Duration {
-    Duration::try_from(grant.expires.duration_since(Timestamp::now())).unwrap_or_default()
+/// Completes when a ticket is good no more: it has expired, or is revoked.
+pub(crate) async fn runs_out(grant: &Grant, held: &Held) {
+    let left = Duration::try_from(grant.expires.duration_since(Timestamp::now())).unwrap_or_default();
+    tokio::select! {
+        () = tokio::time::sleep(left) => {}
+        () = held.revoked() => {}
+    }
 }
 
 /// What the guest is told of whoever opens a view.

@@ -131,9 +131,12 @@ const WATCHED: &[Watched] = &[
         "picture.read",
         "link",
     ),
-    watched(None, "/port/{link}/", "port.open", "link"),
-    watched(None, "/port/{link}/{*path}", "port.open", "link"),
+    watched(None, "/port/{link}/", PORT, "link"),
+    watched(None, "/port/{link}/{*path}", PORT, "link"),
 ];
+
+/// A request for a server inside a session.
+const PORT: &str = "port.open";
 
 /// Characters of a text that a client chose.
 const TEXT_CHARS_MAX: usize = 100;
@@ -196,6 +199,13 @@ impl Asked {
                 .and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()),
             started: Instant::now(),
         }
+    }
+
+    /// Is it carried out, and told of, even when its caller leaves? What the log is to know is, but for two: a server inside a
+    /// session is to learn that nobody waits any more, and a client of MCP cancels a call by leaving.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.watched
+            .is_some_and(|watched| watched.event != PORT && !watched.in_parts)
     }
 
     fn line<'a>(&'a self, event: &'a str, note: &'a Note) -> Line<'a> {
@@ -305,7 +315,7 @@ pub(crate) fn part() -> Option<Part> {
         .ok()
 }
 
-/// Does the work of a part, then writes its line.
+/// Does the work of a part, then writes its line; also when nobody waits for it any more.
 pub(crate) async fn tell<T>(
     part: Option<Part>,
     event: &'static str,
@@ -314,7 +324,6 @@ pub(crate) async fn tell<T>(
     let Some(Part { audit, asked, note }) = part else {
         return work.await;
     };
-    let started = Instant::now();
     let current = Current {
         audit: Arc::clone(&audit),
         asked: Arc::clone(&asked),
@@ -322,17 +331,40 @@ pub(crate) async fn tell<T>(
     };
     CURRENT
         .scope(current, async {
+            let mut line = LineAtEnd {
+                audit,
+                asked,
+                event,
+                started: Instant::now(),
+                outcome: "cancelled",
+            };
             let done = work.await;
-            let note = CURRENT.with(|current| current.note.take());
-            let refusal = done.as_ref().err().map(|error| error.code);
-            audit.write(Line {
-                outcome: refusal.map_or("ok", Code::as_str),
-                duration_ms: Some(millis(started)),
-                ..asked.line(event, &note)
-            });
+            line.outcome = done.as_ref().err().map_or("ok", |error| error.code.as_str());
             done
         })
         .await
+}
+
+/// Writes the line of a part when it is dropped, within the part.
+struct LineAtEnd {
+    audit: Arc<Audit>,
+    asked: Arc<Asked>,
+    event: &'static str,
+    started: Instant,
+    outcome: &'static str,
+}
+
+impl Drop for LineAtEnd {
+    fn drop(&mut self) {
+        let note = CURRENT
+            .try_with(|current| current.note.take())
+            .unwrap_or_default();
+        self.audit.write(Line {
+            outcome: self.outcome,
+            duration_ms: Some(millis(self.started)),
+            ..self.asked.line(self.event, &note)
+        });
+    }
 }
 
 /// A connection that the present request has opened. Its end is a line of its own.

@@ -24,8 +24,7 @@ use tracing::{Instrument, Span};
 
 use super::message::{Id, Message};
 use super::tools::{Seat, Tools};
-use super::{CallId, Mcp, new_secret};
-use crate::body::BODY_BYTES_MAX;
+use super::{CallId, MESSAGE_BYTES_MAX, Mcp, new_secret};
 use crate::error::ApiError;
 use crate::urls::Base;
 use crate::{App, audit};
@@ -98,7 +97,7 @@ async fn spoken(tools: Tools, request: Request<Full<Bytes>>) -> Result<Response,
         .disable_allowed_hosts()
         .with_legacy_session_mode(false)
         .with_json_response(true)
-        .with_max_request_body_bytes(BODY_BYTES_MAX);
+        .with_max_request_body_bytes(MESSAGE_BYTES_MAX);
     let service = StreamableHttpService::new(
         move || Ok(tools.clone()),
         Arc::new(NeverSessionManager::default()),

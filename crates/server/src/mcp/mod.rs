@@ -41,6 +41,9 @@ pub(crate) use tools::Seat;
 /// Who made a request that may be cancelled, and under which id: the Berth session, the client, the id as JSON.
 type CallId = (String, String, String);
 
+/// Longest message of a client. Less than other bodies: its values take many times their text in memory.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 8 << 20;
+
 /// What requests share.
 #[derive(Debug)]
 pub(crate) struct Mcp {

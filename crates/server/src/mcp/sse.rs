@@ -22,13 +22,14 @@ use tracing::{Instrument, Span, debug};
 use super::http::events;
 use super::message::Message;
 use super::tools::{Seat, Tools};
-use super::{Mcp, new_secret};
+use super::{MESSAGE_BYTES_MAX, Mcp, new_secret};
+use crate::body::Unread;
 use crate::error::ApiError;
 use crate::urls::Base;
 use crate::{App, audit};
 
 /// Messages that wait in each direction.
-const QUEUE: usize = 16;
+const QUEUE: usize = 4;
 
 /// Opens an event stream for a client that reaches the server at `base`.
 pub(crate) fn open(app: &App, seat: Seat, base: Base) -> Response {
@@ -71,7 +72,7 @@ pub(crate) fn open(app: &App, seat: Seat, base: Base) -> Response {
 }
 
 /// Takes a message for an open event stream.
-pub(crate) async fn deliver(app: &App, name: &str, body: &[u8]) -> Result<(), ApiError> {
+pub(crate) async fn deliver(app: &App, name: &str, body: Unread) -> Result<(), ApiError> {
     let gone = || {
         ApiError::new(
             Code::McpSessionNotFound,
@@ -80,8 +81,9 @@ pub(crate) async fn deliver(app: &App, name: &str, body: &[u8]) -> Result<(), Ap
     };
     // The lock is let go before anybody waits.
     let stream = app.mcp.streams().get(name).cloned().ok_or_else(gone)?;
-    Message::read(body)?;
-    let message = serde_json::from_slice(body).map_err(|error| {
+    let body = body.read(MESSAGE_BYTES_MAX).await?;
+    Message::read(&body)?;
+    let message = serde_json::from_slice(&body).map_err(|error| {
         ApiError::new(
             Code::MalformedBody,
             format!("the body is no message of MCP: {error}"),

@@ -14,7 +14,7 @@ use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, H
 
 use crate::auth::by_token;
 use crate::body::Path;
-use crate::edge::{ended, explained};
+use crate::edge::{ended, explained, silence};
 use crate::error::ApiError;
 use crate::openapi::OfStream;
 use crate::{App, audit};
@@ -105,6 +105,7 @@ pub(super) async fn stream(
             Err(error) => return Err(explained(session, error).await),
         },
         end = session.ended() => return Err(ended(session, end)),
+        silence = silence(session) => return Err(silence.into()),
         () = &mut cut => return Err(was_cut()),
     };
     let (head, body) = answer.into_parts();
@@ -170,6 +171,6 @@ pub(super) fn passed(target: &str, request: Request) -> Result<Request, ApiError
 pub(super) fn was_cut() -> ApiError {
     ApiError::new(
         Code::SessionNotFound,
-        "this live view URL was revoked by the session's owner",
+        "this live view URL has expired, or was revoked by the session's owner",
     )
 }

@@ -1,18 +1,20 @@
 //! Tools on the link route: a call with the session's token, straight to the guest.
 
+use std::sync::Arc;
+
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use berth_agb_api::Code;
 use berth_agb_api::requests::LinkCall;
 use berth_agb_api::responses::LinkAnswer;
+use berth_control::Session;
 use berth_guest_api::ToolResult;
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
 use serde_json::value::RawValue;
 
 use crate::auth::token;
-use crate::body::{Body, Path, read_object};
+use crate::body::{BODY_BYTES_MAX, Path, Unread, enveloped, read_object};
 use crate::edge;
 use crate::error::ApiError;
 use crate::openapi::OfLink;
@@ -37,13 +39,19 @@ pub(crate) async fn call(
     headers: HeaderMap,
     id: RequestId,
     base: Base,
-    Body(body): Body,
+    body: Unread,
 ) -> Result<Response, ApiError> {
     audit::names(&session_id);
     let token = token(&headers)?;
-    let call: LinkCall<'_> = read_object(&body)?;
-    let request_id = call.request_id.clone().unwrap_or_else(|| id.into());
-    let answer = match run(&app, &session_id, token, call, &base).await {
+    let (request_id, answer) = match app.control.session_by_token(&session_id, token).await {
+        Ok(session) => {
+            let body = body.read(BODY_BYTES_MAX).await?;
+            let mut call: LinkCall<'_> = read_object(&body)?;
+            (call.request_id.take(), run(&app, &session, call, &base).await)
+        }
+        Err(error) => (None, Err(error.into())),
+    };
+    let answer = match answer {
         Ok(answer) => answer,
         Err(error) if error.code == Code::SessionNotFound && error.cause.is_none() => {
             audit::note(|note| note.refusal = Some(error.code));
@@ -56,28 +64,16 @@ pub(crate) async fn call(
         }
         Err(error) => return Err(error),
     };
-    let request_id = serde_json::Value::String(request_id).to_string();
-    let envelope = [
-        format!(r#"{{"code":0,"requestId":{request_id},"data":{{"result":"#).as_bytes(),
-        &answer,
-        b"}}",
-    ]
-    .concat();
-    Ok(([(CONTENT_TYPE, "application/json")], envelope).into_response())
+    let request_id = serde_json::Value::String(request_id.unwrap_or_else(|| id.into())).to_string();
+    let head = format!(r#"{{"code":0,"requestId":{request_id},"data":{{"result":"#);
+    Ok(enveloped(head, answer, "}}"))
 }
 
-async fn run(
-    app: &App,
-    session_id: &str,
-    token: &str,
-    call: LinkCall<'_>,
-    base: &Base,
-) -> Result<Bytes, ApiError> {
-    let session = app.control.session_by_token(session_id, token).await?;
+async fn run(app: &App, session: &Arc<Session>, call: LinkCall<'_>, base: &Base) -> Result<Bytes, ApiError> {
     let tool = call
         .tool
         .ok_or_else(|| ApiError::missing("tool", "the name of a tool"))?;
     let arguments = call.args.map_or("{}", RawValue::get);
     let arguments = Bytes::copy_from_slice(arguments.as_bytes());
-    edge::call_tool(app, &session, &tool, arguments, base).await
+    edge::call_tool(app, session, &tool, arguments, base).await
 }

@@ -8,9 +8,9 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::auth::{holder, key_of};
-use crate::body::{Body, Path, Query};
+use crate::body::{Path, Query, Unread};
 use crate::error::ApiError;
-use crate::mcp::{self, Message, SESSION_ID, Seat, Visit, Wanted, as_not_found};
+use crate::mcp::{self, MESSAGE_BYTES_MAX, Message, SESSION_ID, Seat, Visit, Wanted, as_not_found};
 use crate::openapi::{OfMcp, OfMcpStream};
 use crate::urls::Base;
 use crate::{App, audit};
@@ -46,15 +46,14 @@ pub(crate) async fn message_by_link(
     Path(session_id): Path<String>,
     headers: HeaderMap,
     base: Base,
-    Body(body): Body,
+    body: Unread,
 ) -> Result<Response, ApiError> {
     let session = holder(&app, &headers, &session_id).await.map_err(as_not_found)?;
-    let seat = Seat::Taken(session);
     let visit = Visit {
-        seat,
+        seat: Seat::Taken(session),
         base,
         headers,
-        body,
+        body: body.read(MESSAGE_BYTES_MAX).await?,
     };
     mcp::answer(&app, visit).await
 }
@@ -90,7 +89,7 @@ pub(crate) async fn message(
     headers: HeaderMap,
     base: Base,
     Query(query): Query<ClientQuery>,
-    Body(body): Body,
+    body: Unread,
 ) -> Result<Response, ApiError> {
     let key = key_of(&app, &headers, query.api_key.as_deref()).await?.key;
     let seat = match session_id(&headers)? {
@@ -108,7 +107,7 @@ pub(crate) async fn message(
         seat,
         base,
         headers,
-        body,
+        body: body.read(MESSAGE_BYTES_MAX).await?,
     };
     mcp::answer(&app, visit).await
 }
@@ -169,9 +168,9 @@ pub(crate) async fn open(
 pub(crate) async fn message_to_stream(
     State(app): State<App>,
     Path(stream): Path<String>,
-    Body(body): Body,
+    body: Unread,
 ) -> Result<StatusCode, ApiError> {
-    mcp::deliver(&app, &stream, &body).await?;
+    mcp::deliver(&app, &stream, body).await?;
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -1,19 +1,18 @@
 //! Tools on the API route: a call with the API key, and the catalogue of an image.
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use berth_agb_api::Code;
 use berth_agb_api::envelope::Success;
 use berth_agb_api::requests::{CallTool, ListTools, SessionRef};
 use berth_agb_api::responses::ToolAnswer;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
 use serde_json::value::RawValue;
 
 use super::sessions::session_id;
 use crate::App;
 use crate::auth::Caller;
-use crate::body::{Json, Query};
+use crate::body::{Json, Query, enveloped};
 use crate::edge;
 use crate::error::ApiError;
 use crate::openapi::{OfCall, OfImage};
@@ -48,17 +47,11 @@ pub(crate) async fn call(
         .ok_or_else(|| ApiError::missing("name", "the name of a tool"))?;
     let arguments = arguments(body.args.unwrap_or_else(|| "{}".to_owned()))?;
     let answer = edge::call_tool(&app, &session, &tool, arguments, &base).await?;
-    let envelope = [
-        format!(
-            r#"{{"requestId":"{}","success":true,"code":"ok","message":null,"httpStatusCode":200,"data":"#,
-            id.as_str()
-        )
-        .as_bytes(),
-        &answer,
-        b"}",
-    ]
-    .concat();
-    Ok(([(CONTENT_TYPE, "application/json")], envelope).into_response())
+    let head = format!(
+        r#"{{"requestId":"{}","success":true,"code":"ok","message":null,"httpStatusCode":200,"data":"#,
+        id.as_str()
+    );
+    Ok(enveloped(head, answer, "}"))
 }
 
 /// The tools of an image: a JSON array, as text in a string. An array itself would be ignored by the clients.

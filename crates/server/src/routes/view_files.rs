@@ -3,6 +3,8 @@
 //! Names and places are the guest's business; the host opens nothing. Without a page of ours a browser must not show a
 //! file of a session, which would be a page of this server's origin.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use berth_agb_api::Code;
@@ -17,10 +19,10 @@ use super::file::{passed, stream, was_cut};
 use super::view::granted;
 use crate::App;
 use crate::body::{Path, Query};
-use crate::edge::{ended, explained};
+use crate::edge::{ended, explained, silence};
 use crate::error::ApiError;
 use crate::openapi::OfTicketFile;
-use crate::tunnel::check_origin;
+use crate::tunnel::{check_origin, runs_out};
 
 /// For whatever a browser makes of a file all the same.
 const FILE_POLICY: &str = "default-src 'none'; sandbox";
@@ -75,8 +77,9 @@ pub(crate) async fn read(
         };
     };
     let target = format!("{VIEW_FILES}?path={}", percent_encode(&path));
-    let cut = async move { held.revoked().await };
-    let mut response = stream(&app, session, &target, request, cut).await?;
+    let session = Arc::clone(session);
+    let cut = async move { runs_out(&grant, &held).await };
+    let mut response = stream(&app, &session, &target, request, cut).await?;
     let headers = response.headers_mut();
     let name = percent_encode(path.rsplit('/').next().unwrap_or_default());
     if let Ok(value) = HeaderValue::try_from(format!("attachment; filename*=UTF-8''{name}")) {
@@ -122,7 +125,8 @@ pub(crate) async fn write(
             Err(error) => Err(explained(session, error).await),
         },
         end = session.ended() => Err(ended(session, end)),
-        () = held.revoked() => Err(was_cut()),
+        silence = silence(session) => Err(silence.into()),
+        () = runs_out(&grant, &held) => Err(was_cut()),
     }
 }
 
