@@ -1,4 +1,5 @@
-//! The tools: one file each, one table of all. Routes, the tool list and the documentation come from the table.
+//! The tools: one file each, the desktop's by what they use, and one table of all. Routes, the tool list and the
+//! documentation come from the table.
 //!
 //! Arguments come as a JSON object, an answer is one text block. A tool that has begun runs to its end or its timeout
 //! even when its caller has gone.
@@ -54,7 +55,7 @@ pub struct Spec {
     pub description: &'static str,
 }
 
-/// One tool. Each lives in a file of its own.
+/// One tool.
 trait Tool: 'static {
     const SPEC: Spec;
     type Args: DeserializeOwned + JsonSchema + Send;

@@ -51,9 +51,9 @@ pub struct Layer {
 /// What is declared about an image. The nearest recipe that says something wins; languages add up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
-    /// The languages that `run_code` has an interpreter for.
+    /// The languages that the recipes name.
     pub languages: Vec<String>,
-    /// How its desktop starts; `None` for an image without one.
+    /// Its desktop; `None` for an image without one.
     pub desktop: Option<Desktop>,
     /// Who works in a session.
     pub user: User,
@@ -65,7 +65,7 @@ pub struct Facts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Desktop {
-    /// Run as the session's user when the X server answers, with `DISPLAY` and `HOME` set. It stays in the foreground.
+    /// Path of the program that is the desktop. Only noted: the guest starts `/usr/lib/berth/desktop-session` where there is one.
     pub command: String,
 }
 

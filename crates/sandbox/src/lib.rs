@@ -9,7 +9,7 @@
 //!
 //! | part | module |
 //! |---|---|
-//! | number of the sandbox, and with it its id range and network | `local::slots` |
+//! | number of the sandbox, and with it its id range and network | `local::registry` |
 //! | disk: a sparse ext4 file of limited size | `root::disk` |
 //! | root: read-only erofs layers under the disk, ids shifted by the kernel | `root::layers`, `root::overlay` |
 //! | bundle: namespaces, capabilities, seccomp, limits | `bundle`, `seccomp` |

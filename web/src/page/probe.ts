@@ -6,7 +6,7 @@ import type { Connection } from '../view/connection.ts'
 import type { Size } from '../view/geometry.ts'
 
 export interface Probe {
-  /** `connecting`, `live`, `reconnecting` or `ended`. */
+  /** `connecting`, `live`, `reconnecting`, `paused` or `ended`. */
   readonly state: string
   /** Updates painted since the page was opened. */
   readonly framesPainted: number

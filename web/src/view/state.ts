@@ -70,9 +70,6 @@ function told(view: Connected, status: Status): View {
   switch (status.state) {
     case 'live':
       return view
-    case 'starting':
-      // Better to read than "the connection was closed", which is only how starting looks from outside.
-      return view.state === 'live' ? view : { ...view, reason: status.message || 'the desktop is starting' }
     case 'paused':
       return { state: 'paused', pictured: view.state !== 'connecting', message: status.message }
     case 'expired':

@@ -5,7 +5,7 @@
  * The HTTP status does not matter: a URL that has expired answers 410 with the same document.
  */
 
-export type StatusState = 'live' | 'starting' | 'paused' | 'expired' | 'ended' | 'unknown'
+export type StatusState = 'live' | 'paused' | 'expired' | 'ended' | 'unknown'
 
 export interface Status {
   readonly state: StatusState
@@ -19,7 +19,7 @@ export interface Status {
   readonly expiresAtMs: number | null
 }
 
-const STATES: readonly StatusState[] = ['live', 'starting', 'paused', 'expired', 'ended', 'unknown']
+const STATES: readonly StatusState[] = ['live', 'paused', 'expired', 'ended', 'unknown']
 
 export function parseStatus(body: unknown): Status | null {
   if (typeof body !== 'object' || body === null) return null

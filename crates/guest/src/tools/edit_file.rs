@@ -21,7 +21,8 @@ pub(super) struct EditFile;
 pub(super) struct Args {
     /// Absolute path of the file.
     path: Text,
-    /// Replacements, made one after the other. Each replaces the first place where its old text stands.
+    /// Replacements of `oldText` by `newText`, made one after the other. Each replaces the first place where its old
+    /// text stands.
     edits: Vec<Edit>,
     /// Only check that every old text is there.
     #[serde(rename = "dryRun")]

@@ -25,7 +25,7 @@ pub(super) struct Args {
     cwd: Option<Text>,
     /// Additional environment variables.
     envs: Option<BTreeMap<String, Text>>,
-    /// Gives the program a terminal of this size; pipes if absent.
+    /// Gives the program a terminal of this size, `columns` and `rows` from 1 to 1000; pipes if absent.
     terminal: Option<Size>,
 }
 

@@ -14,7 +14,7 @@ pub(super) struct WriteProcess;
 pub(super) struct Args {
     /// The process, as `start_process` named it.
     process_id: Text,
-    /// What to write. A line ends with `\\n`; at a terminal, Ctrl-C is `\\u0003`.
+    /// What to write. A line ends with `\n`; at a terminal, Ctrl-C is `\u0003`.
     #[serde(default)]
     text: Text,
     /// Ends the input after it.

@@ -1,7 +1,7 @@
 //! The network of sandboxes: one veth pair each, one nftables table and one DNS forwarder for the server.
 //!
 //! A sandbox reaches public addresses through the host's default route and nothing else: see [`firewall`]. Numbers of
-//! sandboxes are machine-wide unique (see `local::slots`), and with them the /31 networks cut from one block.
+//! sandboxes are machine-wide unique (see `local::registry`), and with them the /31 networks cut from one block.
 
 pub(crate) mod addresses;
 pub(crate) mod dns;
