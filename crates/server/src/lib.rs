@@ -13,7 +13,7 @@
 mod audit;
 mod auth;
 mod body;
-mod edge;
+mod calls;
 mod error;
 mod listen;
 mod mcp;

@@ -26,7 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
 use crate::App;
-use crate::edge::{self, explained};
+use crate::calls::{self, explained};
 use crate::error::ApiError;
 use crate::listen::DRAIN_TIMEOUT;
 use crate::request::Peer;
@@ -68,7 +68,7 @@ pub(crate) async fn pass(
     let call = app.control.begin_call(session).await?;
     tokio::select! {
         answer = to.exchange(app, path, request, call) => answer,
-        end = session.ended() => Err(edge::ended(session, end)),
+        end = session.ended() => Err(calls::ended(session, end)),
     }
 }
 
@@ -189,7 +189,7 @@ impl Port<'_> {
             return self.unavailable(&format!("did not answer in HTTP/1.1: {error}"));
         }
         // The end of a session breaks its connections too, and would be the reason to tell.
-        match edge::end_of(self.session).await {
+        match calls::end_of(self.session).await {
             Some(ended) => ended,
             None => self.unavailable(&format!("did not answer: {error}")),
         }
@@ -233,7 +233,7 @@ async fn carry(
     };
     let sent = |bytes: &[u8]| {
         used(bytes);
-        edge::thaw_for(bytes, is_websocket, &app, &session);
+        calls::thaw_for(bytes, is_websocket, &app, &session);
     };
     let (mut client, mut inside) = (InspectReader::new(client, sent), InspectReader::new(inside, used));
     // However it ends, both connections are dropped here.

@@ -3,7 +3,7 @@
 //! The certificate's files are looked at when a connection comes, so a renewed one is served without a restart. One that
 //! cannot be used is told in the log, and the former one stays.
 
-mod own;
+mod self_signed;
 
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -103,7 +103,7 @@ impl Tls {
     /// none that is good for all of them and for some time to come.
     pub fn self_signed(folder: &Path, names: Vec<String>) -> Result<Self, TlsError> {
         let (certificate, key) = (folder.join("tls-cert.pem"), folder.join("tls-key.pem"));
-        own::keep(&certificate, &key, &names)?;
+        self_signed::keep(&certificate, &key, &names)?;
         Self::load(certificate, key, Some(names))
     }
 
@@ -151,7 +151,7 @@ impl Tls {
             && loaded.looked.elapsed() > LOOK_EVERY
         {
             loaded.looked = Instant::now();
-            if let Err(error) = own::keep(&self.certificate, &self.key, names) {
+            if let Err(error) = self_signed::keep(&self.certificate, &self.key, names) {
                 let error = &error as &dyn std::error::Error;
                 warn!(error, "the certificate is near its end and was not renewed");
             }
@@ -264,7 +264,7 @@ mod tests {
         assert!(Arc::ptr_eq(&config, &tls.config()));
         assert_eq!(tls.fingerprint(), first);
 
-        own::keep(&tls.certificate, &tls.key, &["localhost".into()]).unwrap();
+        self_signed::keep(&tls.certificate, &tls.key, &["localhost".into()]).unwrap();
         assert!(!Arc::ptr_eq(&config, &tls.config()));
         assert_ne!(tls.fingerprint(), first);
     }

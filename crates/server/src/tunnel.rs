@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use tracing::debug;
 
-use crate::edge::{self, explained};
+use crate::calls::{self, explained};
 use crate::error::ApiError;
 use crate::recorder::Recorders;
 use crate::urls::{host, is_secure};
@@ -104,7 +104,7 @@ pub(crate) async fn open(
         let thaws = matches!(kind, Tunnel::Stream);
         let mut client = tokio_util::io::InspectReader::new(client, |bytes| {
             if thaws {
-                edge::thaw_for(bytes, true, &app, &session);
+                calls::thaw_for(bytes, true, &app, &session);
             }
         });
         let mut guest = guest.io;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Flags, SETTINGS, variable};
+use super::flags::{Flags, SETTINGS, variable};
 
 /// Reads settings one by one, and notes those that are bad.
 pub(super) struct Reader<'a> {

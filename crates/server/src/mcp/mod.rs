@@ -6,7 +6,7 @@
 //! | `/v2/mcp` | Streamable HTTP | one made when the client introduces itself, released when it says goodbye |
 //! | `/v2/sse` | HTTP with Server-Sent Events, of 2024 | one made likewise, released when the connection closes |
 //!
-//! In: JSON-RPC messages of a caller that [`crate::auth`] has let in. Out: `rmcp` speaks the protocol, [`crate::edge`] runs the
+//! In: JSON-RPC messages of a caller that [`crate::auth`] has let in. Out: `rmcp` speaks the protocol, [`crate::calls`] runs the
 //! tools; a call counts as use of the session and is counted and written down as on every other route.
 //!
 //! Nothing here outlives its request but the sender of an open event stream and the handles of calls that may be cancelled. A

@@ -20,7 +20,7 @@ use super::refusal::{in_answer, logged};
 use super::tenancy::{Tenancy, Wanted};
 use crate::audit::Part;
 use crate::urls::Base;
-use crate::{App, audit, edge};
+use crate::{App, audit, calls};
 
 /// For the model that reads it.
 const INSTRUCTIONS: &str = "The tools of one isolated Linux computer. Files, processes and the variables of `run_code` stay \
@@ -121,7 +121,7 @@ impl ServerHandler for Tools {
             .map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
         let call = async {
             tokio::select! {
-                answer = edge::call_tool(&self.app, session, &request.name, Bytes::from(arguments), &self.base) => answer.map(Some),
+                answer = calls::call_tool(&self.app, session, &request.name, Bytes::from(arguments), &self.base) => answer.map(Some),
                 () = context.ct.cancelled() => Ok(None),
                 () = self.cancelled.cancelled() => Ok(None),
             }

@@ -14,7 +14,7 @@ use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, H
 
 use crate::auth::by_token;
 use crate::body::Path;
-use crate::edge::{ended, explained, silence};
+use crate::calls::{ended, explained, silence};
 use crate::error::ApiError;
 use crate::openapi::OfStream;
 use crate::{App, audit};

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::auth::token;
 use crate::body::{BODY_BYTES_MAX, Path, Unread, enveloped, read_object};
-use crate::edge;
+use crate::calls;
 use crate::error::ApiError;
 use crate::openapi::OfLink;
 use crate::request::RequestId;
@@ -75,5 +75,5 @@ async fn run(app: &App, session: &Arc<Session>, call: LinkCall<'_>, base: &Base)
         .ok_or_else(|| ApiError::missing("tool", "the name of a tool"))?;
     let arguments = call.args.map_or("{}", RawValue::get);
     let arguments = Bytes::copy_from_slice(arguments.as_bytes());
-    edge::call_tool(app, session, &tool, arguments, base).await
+    calls::call_tool(app, session, &tool, arguments, base).await
 }

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 
 use crate::body::Path;
-use crate::edge::{ended, explained};
+use crate::calls::{ended, explained};
 use crate::error::ApiError;
 use crate::openapi::OfPicture;
 use crate::{App, audit, pages};

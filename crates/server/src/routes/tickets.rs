@@ -16,7 +16,7 @@ use super::own::text;
 use super::sessions::Answer;
 use crate::auth::Caller;
 use crate::body::{Json, Path};
-use crate::edge::explained;
+use crate::calls::explained;
 use crate::error::ApiError;
 use crate::openapi::{OfGuest, OfSession};
 use crate::request::RequestId;

@@ -13,7 +13,7 @@ use super::sessions::session_id;
 use crate::App;
 use crate::auth::Caller;
 use crate::body::{Json, Query, enveloped};
-use crate::edge;
+use crate::calls;
 use crate::error::ApiError;
 use crate::openapi::{OfCall, OfImage};
 use crate::request::RequestId;
@@ -46,7 +46,7 @@ pub(crate) async fn call(
         .name
         .ok_or_else(|| ApiError::missing("name", "the name of a tool"))?;
     let arguments = arguments(body.args.unwrap_or_else(|| "{}".to_owned()))?;
-    let answer = edge::call_tool(&app, &session, &tool, arguments, &base).await?;
+    let answer = calls::call_tool(&app, &session, &tool, arguments, &base).await?;
     let head = format!(
         r#"{{"requestId":"{}","success":true,"code":"ok","message":null,"httpStatusCode":200,"data":"#,
         id.as_str()

@@ -19,7 +19,7 @@ use super::file::{passed, stream, was_cut};
 use super::view::granted;
 use crate::App;
 use crate::body::{Path, Query};
-use crate::edge::{ended, explained, silence};
+use crate::calls::{ended, explained, silence};
 use crate::error::ApiError;
 use crate::openapi::OfTicketFile;
 use crate::tunnel::{check_origin, runs_out};
