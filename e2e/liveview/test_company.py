@@ -1,10 +1,15 @@
 """Several people in front of one session: control, the clipboard, files, the screen's size, motion, and the agent among them."""
 
+import contextlib
 import json
 
 import pytest
+import websockets.sync.client
 from conftest import LIVE, opened, until, wait_until
 from screen import start_terminal, wait_for_file, wait_until_equal
+
+# Version 1, a window of 640 by 480, nothing that it could decode.
+HELLO = bytes([1, 1, 128, 2, 224, 1, 0])
 
 
 def ask(server, method, path, body=None):
@@ -91,6 +96,22 @@ def test_control_is_asked_for_and_given(desktop, server, page, other_page):
     bob.keyboard.type("bob")
     bob.keyboard.press("Enter")
     assert wait_for_file(desktop, "/tmp/typed").replace("\x1b", "") == "ann bob\n"
+
+
+def test_a_crowd_with_a_shared_url_leaves_the_owner_a_place(session, server, page):
+    url = "ws" + share(server, session, "crowd", "view")[4:].split("?")[0] + "ws"
+    with contextlib.ExitStack() as crowd:
+        for place in range(32):
+            socket = crowd.enter_context(websockets.sync.client.connect(url, proxy=None, ping_interval=None,
+                                                                        close_timeout=0.1))
+            socket.send(HELLO)
+            try:
+                socket.recv(timeout=30)
+            except websockets.ConnectionClosed as closed:
+                assert closed.rcvd.code == 1013 and "as many viewers" in closed.rcvd.reason
+                break
+        assert 20 <= place < 31
+        opened(page, session.info().data["resource_url"])
 
 
 def test_who_may_only_look_changes_nothing(desktop, server, page, other_page):

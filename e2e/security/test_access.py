@@ -4,7 +4,9 @@ Nobody has to remember to add a route here: one that declares no access class, o
 """
 
 import secrets
+import socket
 import subprocess
+import urllib.parse
 
 import pytest
 import requests
@@ -308,3 +310,14 @@ def test_a_ticket_or_link_of_an_ended_session_opens_nothing(server, routes):
             assert route.call(server, {"link": link, "path": "x"}, {}).status_code == 410, route
     for route in of(routes, "pictureLink"):
         assert route.call(server, picture, {}).status_code == 410, route
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/link/s-none/callTool", "/link/s-none/mcp", "/v2/mcp", "/v2/sse/none"])
+def test_no_body_is_waited_for_before_the_credential(server, path):
+    """Else the memory for it would be anybody's."""
+    address = urllib.parse.urlsplit(server.endpoint)
+    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+        connection.sendall(f"POST {path} HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer none\r\n"
+                           "X-Access-Token: none\r\nContent-Length: 60000000\r\n\r\n".encode())
+        answer = connection.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 4") and b"too large" not in answer, answer

@@ -299,3 +299,32 @@ impl Seat {
         self.input_applied.load(Ordering::Acquire)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_that_owes_a_word_for_long_is_forsaken() {
+        let page = Hello {
+            width: 640,
+            height: 480,
+            inflates: false,
+            decodes_video: false,
+            decodes_jpeg: false,
+            is_near: false,
+        };
+        let seat = Seat::new(1);
+        let after = |seconds| Instant::now() + Duration::from_secs(seconds);
+        assert!(
+            !seat.is_forsaken(after(9)) && seat.is_forsaken(after(11)),
+            "it has not greeted"
+        );
+        seat.greet(page).unwrap();
+        assert!(!seat.is_forsaken(after(1000)), "it owes nothing");
+        seat.send_update(Bytes::from_static(b"picture"), false);
+        assert!(!seat.is_forsaken(after(59)) && seat.is_forsaken(after(61)));
+        seat.acknowledge(1, false).unwrap();
+        assert!(!seat.is_forsaken(after(1000)), "it has answered");
+    }
+}
