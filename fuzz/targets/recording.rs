@@ -1,11 +1,15 @@
-//! A recording: it is read as far as it goes, and what is said of its parts is true.
+//! A recording: it is read as far as it goes, what is said of its parts is true, and it becomes a video or is refused.
 #![no_main]
 
 use std::io::Cursor;
 
 use berth_recording::format::{Kind, TIME_MAX};
-use berth_recording::{Reader, Writer};
+use berth_recording::{Contents, Export, Reader, Writer, export};
 use libfuzzer_sys::fuzz_target;
+
+/// What is made into a video in here: a longer or a larger one finds nothing more, and slowly.
+const DURATION_MAX: u64 = 10_000;
+const SIDE_MAX: u16 = 128;
 
 fuzz_target!(|data: &[u8]| {
     let Ok(mut reader) = Reader::open(Cursor::new(data)) else {
@@ -37,4 +41,18 @@ fuzz_target!(|data: &[u8]| {
     let again = Reader::open(Cursor::new(&whole)).and_then(|mut reader| reader.contents());
     let again = again.expect("what was read before and ended");
     assert!(again.finished && again.segments == contents.segments && again.duration == contents.duration);
+    if is_small(&contents) {
+        let _ = export(
+            &mut reader,
+            &contents,
+            Cursor::new(Vec::new()),
+            Export { fps: 1 },
+            |_| {},
+        );
+    }
 });
+
+fn is_small(contents: &Contents) -> bool {
+    let mut segments = contents.segments.iter();
+    contents.duration <= DURATION_MAX && segments.all(|it| it.width <= SIDE_MAX && it.height <= SIDE_MAX)
+}

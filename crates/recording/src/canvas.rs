@@ -34,6 +34,8 @@ pub enum CanvasError {
 
 /// A picture that messages are drawn on.
 pub struct Canvas {
+    /// The largest screen that it takes.
+    most: (usize, usize),
     width: usize,
     height: usize,
     /// `0x00RRGGBB`.
@@ -47,7 +49,15 @@ type Area = (usize, usize, usize, usize);
 
 impl Default for Canvas {
     fn default() -> Self {
+        Self::within(usize::from(SIDE_MAX), usize::from(SIDE_MAX))
+    }
+}
+
+impl Canvas {
+    /// A canvas that refuses screens with more columns or rows.
+    pub fn within(width: usize, height: usize) -> Self {
         Self {
+            most: (width, height),
             width: 0,
             height: 0,
             pixels: Vec::new(),
@@ -56,9 +66,7 @@ impl Default for Canvas {
             ops: Vec::new(),
         }
     }
-}
 
-impl Canvas {
     /// Columns; none before the first message.
     pub fn width(&self) -> usize {
         self.width
@@ -111,15 +119,15 @@ impl Canvas {
             return Err(CanvasError::Value("another version"));
         }
         let (width, height) = (body.u16()?, body.u16()?);
-        let sides = 1..=usize::from(SIDE_MAX);
-        if !sides.contains(&width) || !sides.contains(&height) || width * height > PIXELS_MAX {
-            return Err(CanvasError::Value("a screen that is too large"));
+        let most = self.most;
+        if !(1..=most.0).contains(&width) || !(1..=most.1).contains(&height) || width * height > PIXELS_MAX {
+            return Err(CanvasError::Value("a screen that is empty or too large"));
         }
         *self = Self {
             width,
             height,
             pixels: vec![0; width * height],
-            ..Self::default()
+            ..Self::within(most.0, most.1)
         };
         Ok(())
     }

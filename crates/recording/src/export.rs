@@ -94,7 +94,8 @@ pub fn export<R: Read + Seek, W: Write + Seek>(
         last: 0,
         still: 0,
     };
-    let mut canvas = Canvas::default();
+    // Segments say how large the video is, and messages how large the screen: a file may say two things.
+    let mut canvas = Canvas::within(width, height);
     let (mut changed, mut frame, mut drawn) = (false, 0u64, false);
     let mut broken = None;
     let time_of = |frame: u64| frame * 1000 / u64::from(fps);
@@ -227,12 +228,15 @@ mod tests {
         .concat()
     }
 
-    fn exported(messages: &[(u64, Vec<u8>)]) -> Result<Vec<u8>, ExportError> {
-        let about = About {
+    fn about() -> About {
+        About {
             session_id: "s-1".into(),
             started: 0,
-        };
-        let mut writer = Writer::new(&about);
+        }
+    }
+
+    fn exported(messages: &[(u64, Vec<u8>)]) -> Result<Vec<u8>, ExportError> {
+        let mut writer = Writer::new(&about());
         for (time, message) in messages {
             if let &[1, _, w0, w1, h0, h1, ..] = &message[..] {
                 let side = |low, high| u16::from_le_bytes([low, high]);
@@ -240,6 +244,10 @@ mod tests {
             }
             writer.message(*time, message).unwrap();
         }
+        video_of(writer)
+    }
+
+    fn video_of(mut writer: Writer) -> Result<Vec<u8>, ExportError> {
         writer.finish();
         let mut reader = Reader::open(Cursor::new(writer.take())).unwrap();
         let contents = reader.contents().unwrap();
@@ -272,5 +280,30 @@ mod tests {
             Err(ExportError::Canvas(_))
         ));
         assert!(matches!(exported(&[]), Err(ExportError::Empty)));
+    }
+
+    #[test]
+    fn a_screen_that_is_larger_than_its_segment_says_is_left_out() {
+        let picture = [(0, hello(8, 8)), (0, fill(8, 8, 1))];
+        let with = |width, height| {
+            let mut writer = Writer::new(&about());
+            writer.segment(0, 8, 8).unwrap();
+            for (time, message) in &picture {
+                writer.message(*time, message).unwrap();
+            }
+            writer.message(0, &hello(width, height)).unwrap();
+            writer.message(0, &fill(1, 1, 200)).unwrap();
+            video_of(writer).unwrap()
+        };
+        let kept = exported(&picture).unwrap();
+        for (width, height) in [(100, 100), (9, 8), (8, 9)] {
+            assert!(with(width, height) == kept, "{width} x {height}");
+        }
+        assert!(with(8, 8) != kept);
+        let mut alone = Writer::new(&about());
+        alone.segment(0, 8, 8).unwrap();
+        alone.message(0, &hello(100, 100)).unwrap();
+        alone.message(0, &fill(1, 1, 200)).unwrap();
+        assert!(matches!(video_of(alone), Err(ExportError::Canvas(_))));
     }
 }
