@@ -5,24 +5,24 @@
 //! the host's end of the sandbox's link, and those come and go), so three things keep others out: the firewall drops
 //! what comes from other interfaces, the sender must be in the sandboxes' block, and it must not be the host's own end.
 //!
-//! What a sandbox can make it use is bounded: the size of a query, queries under way in all and for each sandbox, time.
-//! A query beyond that is answered with "server failure" at once, as is one that no resolver answers.
+//! What a sandbox can make it use is bounded: the size of a query, queries under way in all and for each sandbox, connections,
+//! time. A query beyond that is answered with "server failure" at once, as is one that no resolver answers. Only a query
+//! that a resolver is asked counts among all; a connection that is silent takes nothing from others.
 
 mod message;
 mod resolvers;
+mod turns;
 
 use std::{
-    collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UdpSocket},
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -33,16 +33,26 @@ pub(crate) use self::resolvers::Resolvers;
 use self::{
     message::{answers, is_query, server_failure},
     resolvers::Known,
+    turns::Turns,
 };
 
 /// A query or a UDP answer at most; larger answers than this come by TCP.
 const MAX_DATAGRAM: usize = 4096;
 
-/// Queries under way at once. Each holds a socket.
+/// Queries under way at once, but for those that a sandbox has for sure. Each holds a socket.
 const MAX_QUERIES: usize = 512;
 
 /// Queries of one sandbox under way at once.
 const MAX_QUERIES_EACH: usize = 64;
+
+/// Queries of one sandbox that are under way whatever others do: two names, with both kinds of addresses.
+const SURE_QUERIES_EACH: usize = 4;
+
+/// Connections of one sandbox.
+const MAX_CONNECTIONS_EACH: usize = 4;
+
+/// A connection may be silent, or take no answer, for so long.
+const IDLE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A query may take so long in all, over all resolvers; clients give up after as much.
 const QUERY_LIMIT: Duration = Duration::from_secs(5);
@@ -66,8 +76,8 @@ impl Forwarder {
         let shared = Arc::new(Shared {
             block,
             resolvers: Known::new(resolvers),
-            all: Arc::new(Semaphore::new(MAX_QUERIES)),
-            each: Mutex::default(),
+            queries: Turns::new(SURE_QUERIES_EACH, MAX_QUERIES_EACH, MAX_QUERIES),
+            connections: Turns::new(MAX_CONNECTIONS_EACH, MAX_CONNECTIONS_EACH, 0),
         });
         let (by_udp, by_tcp) = (shared.clone(), shared);
         let udp_stop = stop.clone();
@@ -111,28 +121,8 @@ async fn listen() -> io::Result<(UdpSocket, TcpListener)> {
 struct Shared {
     block: AddressBlock,
     resolvers: Known,
-    all: Arc<Semaphore>,
-    /// Queries under way by sender. An entry goes with its last query.
-    each: Mutex<HashMap<Ipv4Addr, usize>>,
-}
-
-/// The right to have one query under way.
-struct Turn {
-    shared: Arc<Shared>,
-    sender: Ipv4Addr,
-    _all: OwnedSemaphorePermit,
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let mut each = self.shared.each.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = each.get_mut(&self.sender) {
-            *count -= 1;
-            if *count == 0 {
-                each.remove(&self.sender);
-            }
-        }
-    }
+    queries: Arc<Turns>,
+    connections: Arc<Turns>,
 }
 
 impl Shared {
@@ -145,21 +135,6 @@ impl Shared {
             }
             _ => None,
         }
-    }
-
-    fn turn(self: &Arc<Self>, sender: Ipv4Addr) -> Option<Turn> {
-        let all = self.all.clone().try_acquire_owned().ok()?;
-        let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = each.entry(sender).or_default();
-        if *count >= MAX_QUERIES_EACH {
-            return None;
-        }
-        *count += 1;
-        Some(Turn {
-            shared: self.clone(),
-            sender,
-            _all: all,
-        })
     }
 
     async fn serve_udp(self: Arc<Self>, socket: Arc<UdpSocket>) {
@@ -181,7 +156,7 @@ impl Shared {
             if !is_query(&query) {
                 continue;
             }
-            let Some(turn) = self.turn(sandbox) else {
+            let Some(turn) = self.queries.take(sandbox) else {
                 // Not awaited: a full socket buffer must not stop the loop, and the client asks again.
                 let _ = socket.try_send_to(&server_failure(&query), sender);
                 continue;
@@ -192,10 +167,10 @@ impl Shared {
                     .ask(&query, Way::Udp)
                     .await
                     .unwrap_or_else(|| server_failure(&query));
+                drop(turn);
                 if let Err(error) = socket.send_to(&answer, sender).await {
                     tracing::debug!(%error, %sender, "could not answer a dns query");
                 }
-                drop(turn);
             });
         }
     }
@@ -211,23 +186,25 @@ impl Shared {
                     continue;
                 }
             };
-            // A connection counts as one query, also while it is silent.
-            let Some(turn) = self.sandbox(sender).and_then(|sandbox| self.turn(sandbox)) else {
+            let Some(sandbox) = self.sandbox(sender) else {
+                continue;
+            };
+            let Some(place) = self.connections.take(sandbox) else {
                 continue;
             };
             let shared = self.clone();
             tokio::spawn(async move {
-                if let Err(error) = shared.serve_connection(stream).await {
+                if let Err(error) = shared.serve_connection(stream, sandbox).await {
                     tracing::debug!(%error, %sender, "a dns connection ended early");
                 }
-                drop(turn);
+                drop(place);
             });
         }
     }
 
-    async fn serve_connection(&self, mut stream: TcpStream) -> io::Result<()> {
+    async fn serve_connection(&self, mut stream: TcpStream, sandbox: Ipv4Addr) -> io::Result<()> {
         for _ in 0..MAX_PER_CONNECTION {
-            let Ok(query) = timeout(QUERY_LIMIT, read_message(&mut stream, MAX_DATAGRAM)).await else {
+            let Ok(query) = timeout(IDLE_LIMIT, read_message(&mut stream, MAX_DATAGRAM)).await else {
                 break;
             };
             let query = match query {
@@ -236,12 +213,13 @@ impl Shared {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
                 Err(error) => return Err(error),
             };
-            let answer = self
-                .ask(&query, Way::Tcp)
-                .await
-                .unwrap_or_else(|| server_failure(&query));
+            let answer = match self.queries.take(sandbox) {
+                Some(_turn) => self.ask(&query, Way::Tcp).await,
+                None => None,
+            };
+            let answer = answer.unwrap_or_else(|| server_failure(&query));
             // A client that does not read must not hold its place for ever.
-            match timeout(QUERY_LIMIT, write_message(&mut stream, &answer)).await {
+            match timeout(IDLE_LIMIT, write_message(&mut stream, &answer)).await {
                 Ok(written) => written?,
                 Err(_) => break,
             }
@@ -326,23 +304,21 @@ async fn write_message(stream: &mut TcpStream, message: &[u8]) -> io::Result<()>
 
 #[cfg(test)]
 mod tests {
+    use tokio::{net::TcpSocket, sync::Semaphore};
+
     use super::{message::tests::query, *};
 
-    #[tokio::test]
-    async fn queries_of_one_sandbox_are_bounded_and_those_of_others_are_not_touched() {
-        let shared = Arc::new(Shared {
+    fn shared(resolvers: Vec<SocketAddr>) -> Shared {
+        Shared {
             block: AddressBlock::default(),
-            resolvers: Known::new(Resolvers::Fixed(vec![])),
-            all: Arc::new(Semaphore::new(MAX_QUERIES)),
-            each: Mutex::default(),
-        });
-        let (one, two) = (Ipv4Addr::new(10, 213, 0, 1), Ipv4Addr::new(10, 213, 0, 3));
-        let turns: Vec<Turn> = std::iter::from_fn(|| shared.turn(one)).collect();
-        assert_eq!(turns.len(), MAX_QUERIES_EACH);
-        assert!(shared.turn(two).is_some());
-        drop(turns);
-        assert!(shared.turn(one).is_some());
-        assert!(shared.each.lock().unwrap().is_empty());
+            resolvers: Known::new(Resolvers::Fixed(resolvers)),
+            queries: Turns::new(SURE_QUERIES_EACH, MAX_QUERIES_EACH, MAX_QUERIES),
+            connections: Turns::new(MAX_CONNECTIONS_EACH, MAX_CONNECTIONS_EACH, 0),
+        }
+    }
+
+    #[test]
+    fn only_the_sandboxes_ends_of_links_are_heard() {
         for (sender, sandbox) in [
             ("10.213.0.1:5", true),
             ("10.213.0.0:5", false),
@@ -350,11 +326,103 @@ mod tests {
             ("[::1]:5", false),
         ] {
             assert_eq!(
-                shared.sandbox(sender.parse().unwrap()).is_some(),
+                shared(vec![]).sandbox(sender.parse().unwrap()).is_some(),
                 sandbox,
                 "{sender}"
             );
         }
+    }
+
+    /// A resolver that answers by UDP and TCP, but not what has 0xFF as the number's first byte; what it has heard of those.
+    async fn resolver() -> (SocketAddr, Arc<Semaphore>) {
+        let (udp, tcp) = listen().await.unwrap();
+        let address = (Ipv4Addr::LOCALHOST, udp.local_addr().unwrap().port()).into();
+        let slow = Arc::new(Semaphore::new(0));
+        let heard = slow.clone();
+        tokio::spawn(async move {
+            let mut buffer = [0; 512];
+            loop {
+                let (length, sender) = udp.recv_from(&mut buffer).await.unwrap();
+                if buffer[0] == 0xFF {
+                    heard.add_permits(1);
+                    continue;
+                }
+                buffer[2] |= 0x80;
+                udp.send_to(&buffer[..length], sender).await.unwrap();
+            }
+        });
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = tcp.accept().await.unwrap();
+                let mut answer = read_message(&mut stream, 512).await.unwrap();
+                answer[2] |= 0x80;
+                write_message(&mut stream, &answer).await.unwrap();
+            }
+        });
+        (address, slow)
+    }
+
+    async fn connect(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        socket.connect(to).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn many_greedy_sandboxes_leave_another_its_answers() {
+        const GREEDY: u8 = 100;
+        let (resolver, slow) = resolver().await;
+        let block = "127.0.0.0/8".parse().unwrap();
+        let forwarder = Forwarder::start(block, Resolvers::Fixed(vec![resolver]))
+            .await
+            .unwrap();
+        let here: SocketAddr = (Ipv4Addr::LOCALHOST, forwarder.port()).into();
+        // Each asks for names that are slow as often as it may, and opens connections on which it says nothing.
+        let mut held = Vec::new();
+        for n in 0..GREEDY {
+            let from = Ipv4Addr::new(127, 1, n, 1);
+            let udp = UdpSocket::bind((from, 0)).await.unwrap();
+            udp.connect(here).await.unwrap();
+            let (mut refused, mut buffer) = (false, [0; 512]);
+            let mut asked = 0;
+            while !refused {
+                asked += 1;
+                assert!(
+                    asked <= MAX_QUERIES_EACH + 1,
+                    "one sandbox had {asked} queries under way"
+                );
+                udp.send(&[&[0xFF, asked as u8], &query()[2..]].concat())
+                    .await
+                    .unwrap();
+                refused = tokio::select! {
+                    biased;
+                    heard = slow.acquire() => { heard.unwrap().forget(); false }
+                    read = udp.recv(&mut buffer) => { read.unwrap(); true }
+                };
+            }
+            assert!(asked > SURE_QUERIES_EACH, "{n}: {asked}");
+            for _ in 0..MAX_CONNECTIONS_EACH {
+                held.push(connect(from, here).await);
+            }
+            // One more is closed at once.
+            let more = connect(from, here).await.read_u8().await.unwrap_err().kind();
+            assert!(matches!(
+                more,
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+            ));
+        }
+
+        let other = Ipv4Addr::new(127, 2, 0, 1);
+        let udp = UdpSocket::bind((other, 0)).await.unwrap();
+        udp.connect(here).await.unwrap();
+        udp.send(&query()).await.unwrap();
+        let mut buffer = [0; 512];
+        let length = udp.recv(&mut buffer).await.unwrap();
+        let whole = |answer: &[u8]| answers(answer, &query()) && answer != server_failure(&query());
+        assert!(whole(&buffer[..length]));
+        let mut tcp = connect(other, here).await;
+        write_message(&mut tcp, &query()).await.unwrap();
+        assert!(whole(&read_message(&mut tcp, 512).await.unwrap()));
     }
 
     #[tokio::test]
@@ -366,12 +434,7 @@ mod tests {
             .unwrap()
             .local_addr()
             .unwrap();
-        let shared = Shared {
-            block: AddressBlock::default(),
-            resolvers: Known::new(Resolvers::Fixed(vec![nobody, address])),
-            all: Arc::new(Semaphore::new(1)),
-            each: Mutex::default(),
-        };
+        let shared = shared(vec![nobody, address]);
         let serve = tokio::spawn(async move {
             let mut buffer = [0; 512];
             let (length, sender) = resolver.recv_from(&mut buffer).await.unwrap();
