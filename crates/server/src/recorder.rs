@@ -108,14 +108,14 @@ impl Recorders {
                 return;
             }
             let live_one = Live {
-                events: sender.clone(),
+                events: sender,
                 status: RecordingStatus::Recording,
             };
             live.insert(session.id.clone(), live_one);
         }
         let (app, session, config) = (app.clone(), Arc::clone(session), config.clone());
         app.connections.clone().spawn(async move {
-            let over = match record(&app, &session, &config, Runs::of(sender), events).await {
+            let over = match record(&app, &session, &config, Runs::default(), events).await {
                 Ok(full) => full.then_some(RecordingStatus::Full),
                 // It ended meanwhile.
                 Err(Failed::View(_)) if session.ended().now_or_never().is_some() => None,

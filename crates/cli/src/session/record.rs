@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use berth_client::{Agb, Error, LiveView, ShareParams, SharedView};
-use berth_recording::{End, Progress, Recording, RecordingError, View, film};
+use berth_recording::{End, Progress, Recording, RecordingError, Told, View, film};
 use bytes::Bytes;
 use jiff::SignedDuration;
 use serde_json::json;
@@ -45,8 +45,8 @@ struct Recorder(LiveView);
 impl View for Recorder {
     type Error = Error;
 
-    async fn next(&mut self) -> Result<Bytes, Error> {
-        self.0.next().await
+    async fn next(&mut self) -> Result<Told, Error> {
+        self.0.next().await.map(Told::Message)
     }
 
     async fn send(&mut self, message: Bytes) -> Result<(), Error> {

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use berth_control::Session;
 use berth_guest_api::{STREAM_RUN_BYTES_MAX, StreamRun, VIEW, VIEW_RUN, VIEW_RUNS, ViewRights};
 use berth_guest_client::{GuestError, Upgraded};
-use berth_recording::{Event, ToolCall, View};
+use berth_recording::{Event, Paced, Told, ToolCall, View};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::HeaderName;
 use http::header::{
     CONNECTION, HOST, HeaderMap, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use tokio::sync::mpsc;
+use tokio::io::{Join, ReadHalf, WriteHalf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -30,47 +30,35 @@ const NAME: &str = "recorder";
 
 /// A view of the guest's.
 pub(super) struct GuestView {
-    socket: WebSocketStream<Upgraded>,
+    socket: WebSocketStream<Join<Paced<ReadHalf<Upgraded>>, WriteHalf<Upgraded>>>,
     runs: Runs,
 }
 
-/// Where code that ran on streams is told of.
-#[derive(Debug, Clone)]
-pub(super) struct Runs {
-    events: mpsc::Sender<Event>,
-    /// The last that was told of: a second view tells of the same.
-    last: Arc<AtomicU64>,
-}
+/// What is known of code that ran on streams: the last run that was told of, for a second view tells of the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Runs(Arc<AtomicU64>);
 
 impl Runs {
-    pub(super) fn of(events: mpsc::Sender<Event>) -> Self {
-        Self {
-            events,
-            last: Arc::default(),
-        }
-    }
-
-    /// Takes a run as a guest tells of it. It is cut again: nothing that a session says is believed.
-    fn take(&self, json: &[u8]) {
+    /// Takes a run as a guest tells of it, unless it is known. It is cut again: nothing that a session says is believed.
+    fn take(&self, json: &[u8]) -> Told {
         if json.len() > STREAM_RUN_BYTES_MAX {
-            return debug!("a run on a stream is too long for a recording");
+            debug!("a run on a stream is too long for a recording");
+            return Told::Nothing;
         }
         let Ok(run) = serde_json::from_slice::<StreamRun>(json) else {
-            return debug!("a run on a stream is not told as it should be");
+            debug!("a run on a stream is not told as it should be");
+            return Told::Nothing;
         };
-        if self.last.fetch_max(run.number, Ordering::Relaxed) >= run.number {
-            return;
+        if self.0.fetch_max(run.number, Ordering::Relaxed) >= run.number {
+            return Told::Nothing;
         }
         let call = ToolCall::new("run_code", run.arguments.as_bytes(), run.output.as_bytes());
-        let call = ToolCall {
+        Told::Event(Event::Tool(ToolCall {
             cut: call.cut.saturating_add(run.cut),
             failed: run.failed,
             duration: run.duration_ms,
             ..call
-        };
-        if self.events.try_send(Event::Tool(call)).is_err() {
-            debug!("a run on a stream is not in its recording");
-        }
+        }))
     }
 }
 
@@ -89,7 +77,9 @@ pub(super) async fn open(session: &Session, runs: &Runs) -> Result<GuestView, Vi
     let limits = WebSocketConfig::default()
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let socket = WebSocketStream::from_raw_socket(tunnel.io, Role::Client, Some(limits)).await;
+    let (reader, writer) = tokio::io::split(tunnel.io);
+    let io = tokio::io::join(Paced::new(reader), writer);
+    let socket = WebSocketStream::from_raw_socket(io, Role::Client, Some(limits)).await;
     Ok(GuestView {
         socket,
         runs: runs.clone(),
@@ -108,17 +98,17 @@ pub(super) enum ViewError {
 impl View for GuestView {
     type Error = ViewError;
 
-    async fn next(&mut self) -> Result<Bytes, ViewError> {
-        loop {
-            match self.socket.next().await {
-                Some(Ok(Message::Binary(bytes))) => match bytes.split_first() {
-                    Some((&VIEW_RUN, run)) => self.runs.take(run),
-                    _ => return Ok(bytes),
-                },
-                Some(Ok(Message::Close(_))) | None => return Err(tungstenite::Error::ConnectionClosed.into()),
-                Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                Some(Err(error)) => return Err(error.into()),
+    async fn next(&mut self) -> Result<Told, ViewError> {
+        match self.socket.next().await {
+            Some(Ok(Message::Binary(bytes))) => match bytes.split_first() {
+                Some((&VIEW_RUN, run)) => Ok(self.runs.take(run)),
+                _ => Ok(Told::Message(bytes)),
+            },
+            Some(Ok(Message::Close(_))) | None => Err(tungstenite::Error::ConnectionClosed.into()),
+            Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
+                Ok(Told::Nothing)
             }
+            Some(Err(error)) => Err(error.into()),
         }
     }
 
@@ -144,20 +134,34 @@ mod tests {
 
     #[test]
     fn a_run_is_told_of_once_and_within_bounds() {
-        let (sender, mut events) = mpsc::channel(8);
-        let runs = Runs::of(sender);
+        let runs = Runs::default();
         let other = runs.clone();
-        runs.take(&told(1, "a"));
-        other.take(&told(1, "a"));
-        other.take(&told(2, &"b".repeat(100_000)));
-        runs.take(&told(2, "b"));
-        runs.take(b"no JSON");
-        runs.take(&told(3, &"c".repeat(STREAM_RUN_BYTES_MAX)));
-        let mut outputs = Vec::new();
-        while let Ok(Event::Tool(call)) = events.try_recv() {
-            assert_eq!((&*call.name, &*call.who, call.cut), ("run_code", "", u64::MAX));
-            outputs.push(call.output.len());
-        }
-        assert_eq!(outputs, [1, berth_recording::OUTPUT_BYTES_MAX]);
+        let taken = [
+            runs.take(&told(1, "a")),
+            other.take(&told(1, "a")),
+            other.take(&told(2, &"b".repeat(100_000))),
+            runs.take(&told(2, "b")),
+            runs.take(b"no JSON"),
+            runs.take(&told(3, &"c".repeat(STREAM_RUN_BYTES_MAX))),
+        ];
+        let outputs = taken.map(|told| match told {
+            Told::Event(Event::Tool(call)) => {
+                assert_eq!((&*call.name, &*call.who, call.cut), ("run_code", "", u64::MAX));
+                Some(call.output.len())
+            }
+            Told::Nothing => None,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(
+            outputs,
+            [
+                Some(1),
+                None,
+                Some(berth_recording::OUTPUT_BYTES_MAX),
+                None,
+                None,
+                None
+            ]
+        );
     }
 }
