@@ -7,6 +7,7 @@ import { pipeline } from 'node:stream/promises'
 import { refusalOf } from './client.js'
 import { FileError, InvalidArgumentError } from './errors.js'
 import type { DownloadResult, UploadResult } from './file-results.js'
+import { textOfAnswer } from './http.js'
 import { objectOf, parseJson, present } from './json.js'
 import type { CallOptions } from './options.js'
 import type { SessionLike } from './tool-call.js'
@@ -152,7 +153,7 @@ function transfer<T>(
   }
   return session.getClient().http.exchange(request, async (answer) => {
     if (answer.statusCode >= 200 && answer.statusCode < 300) return read(answer)
-    const text = await answer.body.text()
+    const text = await textOfAnswer(answer)
     const requestId = answer.headers['x-request-id']?.toString() ?? ''
     throw refusalOf(answer.statusCode, objectOf(parseJson(text)), text, requestId)
   })

@@ -8,7 +8,14 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { Agent, type Dispatcher } from 'undici'
 import { type Config, loadConfig } from './config.js'
-import { AGBError, ConnectionError, InvalidArgumentError, messageOf, TimeoutError } from './errors.js'
+import {
+  AGBError,
+  APIError,
+  ConnectionError,
+  InvalidArgumentError,
+  messageOf,
+  TimeoutError,
+} from './errors.js'
 import { parseJson } from './json.js'
 import type { CallOptions } from './options.js'
 
@@ -21,7 +28,7 @@ const CONNECT_MS = 10_000
 /** An idle connection is given up before the server, which waits for 30 s, would. */
 const IDLE_MS = 10_000
 
-/** Longest answer. 96 MiB are the most that a server takes from a tool. */
+/** Longest answer that is kept in memory. 96 MiB are the most that a server takes from a tool. */
 const ANSWER_BYTES_MAX = 128 << 20
 
 /** Longest time that a timer takes. */
@@ -137,7 +144,6 @@ export class HTTPClient {
     // Each exchange has one deadline of its own.
     headersTimeout: 0,
     bodyTimeout: 0,
-    maxResponseSize: ANSWER_BYTES_MAX,
     pipelining: 1,
   })
   readonly #authorization: string
@@ -222,7 +228,7 @@ export class HTTPClient {
   /** Sends any request and reads the answer. @internal */
   send(options: SendOptions): Promise<HttpAnswer> {
     return this.exchange(options, async (response) => {
-      const body = await response.body.text()
+      const body = await textOfAnswer(response)
       return {
         statusCode: response.statusCode,
         headers: flat(response.headers),
@@ -281,6 +287,20 @@ export class HTTPClient {
   async close(): Promise<void> {
     await this.#agent.close()
   }
+}
+
+/** The text of an answer that has an end; what is longer than any answer of a server is refused. */
+export async function textOfAnswer({ body, statusCode }: Dispatcher.ResponseData): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of body) {
+    bytes += chunk.length
+    if (bytes > ANSWER_BYTES_MAX) {
+      throw new APIError(`the answer is longer than ${ANSWER_BYTES_MAX} bytes`, statusCode)
+    }
+    chunks.push(chunk)
+  }
+  return new TextDecoder().decode(Buffer.concat(chunks))
 }
 
 /** The endpoint as a URL without a slash at its end. */
