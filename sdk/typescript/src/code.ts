@@ -1,14 +1,15 @@
 /** Code that runs inside a session and keeps its variables there. */
 
+import { randomBytes } from 'node:crypto'
 import { emptyRun, executionResult, isMain, readRun } from './code-result.js'
-import { type AGBError, CodeError, InvalidArgumentError, messageOf } from './errors.js'
+import { asError, CodeError, InvalidArgumentError, messageOf } from './errors.js'
 import { isObject, type JsonObject, numberOf, objectOf, present, textOf } from './json.js'
 import { logWarn } from './log.js'
 import type { CallOptions } from './options.js'
 import type { Outcome } from './outcome.js'
 import type { EnhancedCodeExecutionResult, ExecutionError, ExecutionResult } from './results.js'
 import { BaseService } from './service.js'
-import { serverOf } from './tool-call.js'
+import { patience, serverOf } from './tool-call.js'
 
 const RUN_CODE = 'run_code'
 
@@ -135,22 +136,24 @@ export class Code<Throws extends boolean = false> extends BaseService<Throws> {
     language: string,
     options: StreamOptions = {},
   ): AsyncGenerator<CodeEvent, void, undefined> {
-    const { signal, timeoutMs, timeoutS = 60 } = options
-    const client = this.session._getWsClient?.()
-    if (client === undefined) throw new InvalidArgumentError('this session has no stream')
+    const { signal, timeoutS = 60 } = options
+    const stream = this.session._getWsClient?.()
+    if (stream === undefined) throw new InvalidArgumentError('this session has no stream')
     const target = serverOf(this.session.toolList, RUN_CODE) ?? 'wuying_codespace'
     const params = { language: canonical(language), timeoutS, code }
+    const id = randomBytes(16).toString('hex')
+    const run = { ...emptyRun(), requestId: id }
+    const timeoutMs = options.timeoutMs ?? patience(this.session.getClient(), timeoutS * 1000)
     const limits = present<CallOptions>({ signal, timeoutMs })
-    const invocation = await client.invoke(target, { method: RUN_CODE, mode: 'stream', params }, limits)
-    const run = { ...emptyRun(), requestId: invocation.id }
     try {
-      for await (const data of invocation.messages()) {
+      const ask = { method: RUN_CODE, mode: 'stream', params }
+      for await (const data of stream.invoke(id, target, ask, limits)) {
         const event = data.phase === 'end' ? ended(run, data) : happened(run, data)
         if (event !== undefined) yield event
       }
     } catch (error) {
       signal?.throwIfAborted()
-      throw this.translate(error as AGBError)
+      throw this.translate(asError(error))
     }
   }
 

@@ -5,18 +5,11 @@
  * when its connection broke before the answer. A tool call that was sent is never sent again.
  */
 
-import { setTimeout as pause } from 'node:timers/promises'
 import { Agent, type Dispatcher } from 'undici'
 import { type Config, loadConfig } from './config.js'
-import {
-  AGBError,
-  APIError,
-  ConnectionError,
-  InvalidArgumentError,
-  messageOf,
-  TimeoutError,
-} from './errors.js'
-import { parseJson } from './json.js'
+import { AGBError, APIError, ConnectionError, InvalidArgumentError, messageOf } from './errors.js'
+import { parseJson, present } from './json.js'
+import { pause, within } from './limits.js'
 import type { CallOptions } from './options.js'
 
 /** Milliseconds before a request is sent again; as many tries follow. */
@@ -30,9 +23,6 @@ const IDLE_MS = 10_000
 
 /** Longest answer that is kept in memory. 96 MiB are the most that a server takes from a tool. */
 const ANSWER_BYTES_MAX = 128 << 20
-
-/** Longest time that a timer takes. */
-const TIMEOUT_MS_MAX = 2 ** 31 - 1
 
 /** What went wrong before a byte was sent. */
 const NOT_SENT = new Set(['ECONNREFUSED', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'])
@@ -82,47 +72,6 @@ export interface RequestOptions extends CallOptions {
   connectTimeout?: number
   /** Whether the request may be sent again when its connection broke. A `GET` always may. */
   idempotent?: boolean
-}
-
-/** Limits of one exchange: the caller's signal and a deadline, as one signal. */
-class Limits {
-  readonly #abort = new AbortController()
-  readonly #timer: NodeJS.Timeout
-  readonly #user: AbortSignal | undefined
-  readonly #timeoutMs: number
-  readonly #onAbort = (): void => this.#abort.abort()
-
-  constructor(options: CallOptions, preset: number) {
-    const timeoutMs = options.timeoutMs ?? preset
-    if (!(timeoutMs > 0)) {
-      throw new InvalidArgumentError(
-        `\`timeoutMs\` is ${timeoutMs}; allowed: a number above 0 (milliseconds)`,
-      )
-    }
-    this.#timeoutMs = timeoutMs
-    this.#user = options.signal
-    this.#user?.throwIfAborted()
-    this.#user?.addEventListener('abort', this.#onAbort, { once: true })
-    this.#timer = setTimeout(() => this.#abort.abort(), Math.min(timeoutMs, TIMEOUT_MS_MAX))
-  }
-
-  get signal(): AbortSignal {
-    return this.#abort.signal
-  }
-
-  /** Throws what ended the exchange, if a limit did. */
-  check(what: string): void {
-    this.#user?.throwIfAborted()
-    if (this.#abort.signal.aborted) {
-      const timeoutMs = this.#timeoutMs
-      throw new TimeoutError(`${what} took longer than ${timeoutMs} ms`, { timeoutMs })
-    }
-  }
-
-  release(): void {
-    clearTimeout(this.#timer)
-    this.#user?.removeEventListener('abort', this.#onAbort)
-  }
 }
 
 let defaultConfigOfClients: Config | undefined
@@ -189,11 +138,6 @@ export class HTTPClient {
     return this.#config.timeoutMs
   }
 
-  /** The connections, for a WebSocket. @internal */
-  get dispatcher(): Dispatcher {
-    return this.#agent
-  }
-
   /**
    * Sends a request of the API and gives the answer as it came, whatever its status.
    *
@@ -220,8 +164,7 @@ export class HTTPClient {
       },
       idempotent: options.idempotent ?? options.method === 'GET',
       ...(body === undefined ? {} : { body }),
-      ...(timeoutMs === undefined ? {} : { timeoutMs }),
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
+      ...present<CallOptions>({ timeoutMs, signal: options.signal, since: options.since }),
     })
   }
 
@@ -243,10 +186,9 @@ export class HTTPClient {
     options: SendOptions,
     read: (response: Dispatcher.ResponseData) => Promise<T>,
   ): Promise<T> {
-    const limits = new Limits(options, this.#config.timeoutMs)
     const { origin, pathname, search } = new URL(options.url)
     const what = `${options.method} ${origin}${pathname}`
-    try {
+    return within(what, options, this.#config.timeoutMs, async (signal) => {
       for (let attempt = 0; ; attempt += 1) {
         let answered = false
         try {
@@ -256,24 +198,21 @@ export class HTTPClient {
             method: options.method as Dispatcher.HttpMethod,
             headers: options.headers ?? {},
             body: options.body ?? null,
-            signal: limits.signal,
+            signal,
           })
           answered = true
           return await read(response)
         } catch (error) {
-          limits.check(what)
-          // Of the reader: it knows what it says.
-          if (error instanceof AGBError) throw error
+          // An error of the reader knows what it says.
+          if (signal.aborted || error instanceof AGBError) throw error
           const code = codeOf(error)
           const mayRepeat = NOT_SENT.has(code) || (options.idempotent === true && BROKEN.has(code))
           const wait = PAUSES_MS[attempt]
           if (answered || !mayRepeat || wait === undefined) throw connectionError(error, code, origin)
-          await pause(wait, undefined, { signal: limits.signal }).catch(() => limits.check(what))
+          await pause(wait, { signal })
         }
       }
-    } finally {
-      limits.release()
-    }
+    })
   }
 
   /**

@@ -44,6 +44,11 @@ export interface ToolAnswer {
 /** What a call may take beyond the time that its tool gives itself: the way, and waiting for its turn. */
 const PATIENCE_MS = 30_000
 
+/** Milliseconds that are waited for something that gives itself `ownMs`, if nobody says otherwise. */
+export function patience(client: Client, ownMs: number): number {
+  return Math.max(client.http.timeoutMs, ownMs + PATIENCE_MS)
+}
+
 /** Calls a tool. Throws a `ToolError` in the tool's words when it fails. */
 export async function callTool(
   session: SessionLike,
@@ -52,8 +57,8 @@ export async function callTool(
   { toolTimeoutMs, ...options }: ToolOptions = {},
 ): Promise<ToolAnswer> {
   const client = session.getClient()
-  const patience = toolTimeoutMs === undefined ? 0 : toolTimeoutMs + PATIENCE_MS
-  const timeoutMs = options.timeoutMs ?? Math.max(client.http.timeoutMs, patience)
+  const preset = toolTimeoutMs === undefined ? client.http.timeoutMs : patience(client, toolTimeoutMs)
+  const timeoutMs = options.timeoutMs ?? preset
   const call = { ...options, timeoutMs }
   const server = serverOf(session.toolList, tool)
   const { requestId, result, first } =

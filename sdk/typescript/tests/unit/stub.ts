@@ -2,6 +2,7 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { afterAll, beforeAll } from 'vitest'
 import { AGB } from '../../src/index.js'
 
@@ -47,8 +48,13 @@ export class Stub {
     this.#reply = reply
   }
 
-  agb(): AGB {
-    return new AGB({ apiKey: 'key-1', config: { endpoint: this.endpoint } })
+  /** Takes the WebSockets that are opened from here on. */
+  upgrades(take: (request: IncomingMessage, connection: Duplex) => void): void {
+    this.#server.removeAllListeners('upgrade').on('upgrade', take)
+  }
+
+  agb(timeoutMs = 60_000): AGB {
+    return new AGB({ apiKey: 'key-1', config: { endpoint: this.endpoint, timeoutMs } })
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
