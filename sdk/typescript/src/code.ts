@@ -2,9 +2,9 @@
 
 import { randomBytes } from 'node:crypto'
 import { emptyRun, executionResult, isMain, readRun } from './code-result.js'
-import { asError, CodeError, InvalidArgumentError, messageOf } from './errors.js'
+import { asError, CodeError, InvalidArgumentError } from './errors.js'
 import { isObject, type JsonObject, numberOf, objectOf, present, textOf } from './json.js'
-import { logWarn } from './log.js'
+import { tell } from './listener.js'
 import type { CallOptions } from './options.js'
 import type { Outcome } from './outcome.js'
 import type { EnhancedCodeExecutionResult, ExecutionError, ExecutionResult } from './results.js'
@@ -166,28 +166,18 @@ export class Code<Throws extends boolean = false> extends BaseService<Throws> {
 
   async #heard(code: string, language: string, timeoutS: number, options: RunOptions) {
     let run = emptyRun()
-    const hear = (hears: ((said: string) => void) | undefined, text: string): void => call(hears, text)
     try {
       for await (const event of this.stream(code, language, { ...options, timeoutS })) {
-        if (event.type === 'stdout') hear(options.onStdout, event.text)
-        else if (event.type === 'stderr') hear(options.onStderr, event.text)
-        else if (event.type === 'error') call(options.onError, event.error)
+        if (event.type === 'stdout') tell(options.onStdout, event.text)
+        else if (event.type === 'stderr') tell(options.onStderr, event.text)
+        else if (event.type === 'error') tell(options.onError, event.error)
         else if (event.type === 'end') run = event.result
       }
     } catch (error) {
-      if (!options.signal?.aborted) call(options.onError, error)
+      if (!options.signal?.aborted) tell(options.onError, error)
       throw error
     }
     return run
-  }
-}
-
-/** A listener's own fault is no reason to lose the run. */
-function call<T>(listener: ((said: T) => void) | undefined, said: T): void {
-  try {
-    listener?.(said)
-  } catch (error) {
-    logWarn('a listener of a run threw:', messageOf(error))
   }
 }
 

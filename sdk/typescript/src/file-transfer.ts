@@ -9,6 +9,7 @@ import { FileError, InvalidArgumentError } from './errors.js'
 import type { DownloadResult, UploadResult } from './file-results.js'
 import { textOfAnswer } from './http.js'
 import { objectOf, parseJson, present } from './json.js'
+import { tell } from './listener.js'
 import type { CallOptions } from './options.js'
 import type { SessionLike } from './tool-call.js'
 
@@ -105,7 +106,7 @@ export async function download(
     let bytesReceived = 0
     const counter = counting((bytes) => {
       bytesReceived = bytes
-      options.progressCallback?.(bytes)
+      tell(options.progressCallback, bytes)
     })
     try {
       await pipeline(answer.body, counter, createWriteStream(partial))
@@ -160,12 +161,12 @@ function transfer<T>(
 }
 
 /** Passes bytes on and tells how many there were. */
-function counting(tell: ((bytes: number) => void) | undefined): Transform {
+function counting(listener: ((bytes: number) => void) | undefined): Transform {
   let bytes = 0
   return new Transform({
     transform(chunk: Buffer, _encoding, done) {
       bytes += chunk.length
-      tell?.(bytes)
+      tell(listener, bytes)
       done(null, chunk)
     },
   })

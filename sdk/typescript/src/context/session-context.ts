@@ -4,6 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Client } from '../client.js'
 import { AGBError, APIError, InvalidArgumentError } from '../errors.js'
 import { isObject, numberOf, objectOf, parseJson, textOf } from '../json.js'
+import { tell } from '../listener.js'
 import { logWarn } from '../log.js'
 import type { CallOptions } from '../options.js'
 import type { Outcome } from '../outcome.js'
@@ -66,8 +67,8 @@ export class ContextManager<Throws extends boolean = false> extends BaseService<
       const arrived = this.#arrived(contextId, path, maxRetries, retryInterval, options)
       if (callback !== undefined) {
         arrived.then(
-          () => callback(true),
-          () => callback(false),
+          () => tell(callback, true),
+          () => tell(callback, false),
         )
         return { requestId, success: true }
       }
