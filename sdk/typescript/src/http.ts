@@ -7,7 +7,14 @@
 
 import { Agent, type Dispatcher } from 'undici'
 import { type Config, loadConfig } from './config.js'
-import { AGBError, APIError, ConnectionError, InvalidArgumentError, messageOf } from './errors.js'
+import {
+  AGBError,
+  APIError,
+  ConnectionError,
+  InvalidArgumentError,
+  messageOf,
+  TimeoutError,
+} from './errors.js'
 import { parseJson, present } from './json.js'
 import { pause, within } from './limits.js'
 import type { CallOptions } from './options.js'
@@ -30,14 +37,19 @@ const NOT_SENT = new Set(['ECONNREFUSED', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNRE
 /** What went wrong while nothing came back. */
 const BROKEN = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
 
+/** What went wrong when no byte moved. */
+const STALLED = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])
+
 /** A request as the transport takes it. */
 export interface SendOptions extends CallOptions {
   method: string
   url: string
   headers?: Record<string, string>
-  body?: Dispatcher.DispatchOptions['body']
+  body?: string | Uint8Array | AsyncIterable<Uint8Array>
   /** Whether it may be done twice. */
   idempotent?: boolean
+  /** Milliseconds in which some byte must move; only the whole is limited if absent. */
+  stallMs?: number
 }
 
 /** An answer, read to its end. */
@@ -90,9 +102,6 @@ export class HTTPClient {
   readonly #agent = new Agent({
     connect: { timeout: CONNECT_MS },
     keepAliveTimeout: IDLE_MS,
-    // Each exchange has one deadline of its own.
-    headersTimeout: 0,
-    bodyTimeout: 0,
     pipelining: 1,
   })
   readonly #authorization: string
@@ -197,7 +206,10 @@ export class HTTPClient {
             path: pathname + search,
             method: options.method as Dispatcher.HttpMethod,
             headers: options.headers ?? {},
-            body: options.body ?? null,
+            // Its types do not know that it takes what can be iterated.
+            body: (options.body ?? null) as string | Uint8Array | null,
+            headersTimeout: options.stallMs ?? 0,
+            bodyTimeout: options.stallMs ?? 0,
             signal,
           })
           answered = true
@@ -206,6 +218,10 @@ export class HTTPClient {
           // An error of the reader knows what it says.
           if (signal.aborted || error instanceof AGBError) throw error
           const code = codeOf(error)
+          if (STALLED.has(code)) {
+            const timeoutMs = options.stallMs
+            throw new TimeoutError(`${what}: no byte moved for ${timeoutMs} ms`, { timeoutMs, cause: error })
+          }
           const mayRepeat = NOT_SENT.has(code) || (options.idempotent === true && BROKEN.has(code))
           const wait = PAUSES_MS[attempt]
           if (answered || !mayRepeat || wait === undefined) throw connectionError(error, code, origin)

@@ -59,7 +59,12 @@ export class Stub {
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const chunks: Buffer[] = []
-    for await (const chunk of request) chunks.push(chunk as Buffer)
+    try {
+      for await (const chunk of request) chunks.push(chunk as Buffer)
+    } catch {
+      // Its client went away before it was whole.
+      return
+    }
     const url = new URL(request.url ?? '', 'http://stub')
     const seen = {
       method: request.method ?? '',
