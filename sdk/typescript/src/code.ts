@@ -160,7 +160,7 @@ export class Code<Throws extends boolean = false> extends BaseService<Throws> {
   async #waited(code: string, language: string, timeoutS: number, options: CallOptions) {
     const args = { code, language: canonical(language), timeout_s: timeoutS }
     const limits = present<CallOptions>({ signal: options.signal, timeoutMs: options.timeoutMs })
-    const { text, requestId } = await this.tool(RUN_CODE, args, { ...limits, toolTimeoutMs: timeoutS * 1000 })
+    const { text, requestId } = await this.tool(RUN_CODE, args, limits)
     return readRun(text, requestId)
   }
 
