@@ -1,6 +1,5 @@
 /** How long a call goes on: until its signal aborts or its time is up. */
 
-import { setTimeout as wait } from 'node:timers/promises'
 import { InvalidArgumentError, TimeoutError } from './errors.js'
 import type { CallOptions } from './options.js'
 
@@ -83,7 +82,21 @@ export function begin(options: CallOptions = {}): CallOptions {
 
 /** Waits between two requests of a call. */
 export function pause(ms: number, options: CallOptions): Promise<void> {
-  return within('the call', options, Number.POSITIVE_INFINITY, (signal) => wait(ms, undefined, { signal }))
+  return within('the call', options, Number.POSITIVE_INFINITY, async (signal) => {
+    let timer: NodeJS.Timeout | undefined
+    const over = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, ms)
+    })
+    await unless(signal, over).finally(() => clearTimeout(timer))
+  })
+}
+
+/** What `work` gives, which goes on by itself; rejects when the signal aborts before that. */
+export function unless<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+    work.then(resolve, reject)
+  })
 }
 
 /** Whether what was thrown is the end of the whole call, and not of one of its requests. */

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { Session } from '../../src/index.js'
+import { passing } from './passing.js'
 import { Stub } from './stub.js'
 
 vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
@@ -27,16 +28,6 @@ afterAll(async () => {
   await rm(folder, { recursive: true })
 })
 
-/** What a call gives; time passes until then. */
-async function passing<T>(call: Promise<T>): Promise<T> {
-  let isOver = false
-  const over = call.finally(() => {
-    isOver = true
-  })
-  while (!isOver) await vi.advanceTimersByTimeAsync(1000)
-  return over
-}
-
 describe('a transfer that stalls', () => {
   it('fails: an upload that is not taken', async () => {
     const deaf = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1')
@@ -45,18 +36,18 @@ describe('a transfer that stalls', () => {
     await writeFile(join(folder, 'from'), '')
     await truncate(join(folder, 'from'), 64 << 20)
     const upload = session(`http://127.0.0.1:${port}`).file.upload(join(folder, 'from'), '/a')
-    expect(await passing(upload)).toMatchObject(STALLED)
+    expect(await passing(upload, 1000)).toMatchObject(STALLED)
     deaf.close()
   })
 
   it('fails: a download that is not answered, or stops', async () => {
     const place = join(folder, 'to')
     stub.replies(() => undefined)
-    expect(await passing(session().file.download('/a', place))).toMatchObject(STALLED)
+    expect(await passing(session().file.download('/a', place), 1000)).toMatchObject(STALLED)
     stub.replies((_seen, response) => {
       response.writeHead(200, { 'content-length': 100 }).write('begun')
     })
-    expect(await passing(session().file.download('/a', place))).toMatchObject(STALLED)
+    expect(await passing(session().file.download('/a', place), 1000)).toMatchObject(STALLED)
     expect(await readdir(folder)).toEqual(['from'])
   })
 
