@@ -31,7 +31,10 @@ export interface RunOptions extends CallOptions {
   onStdout?: (chunk: string) => void
   /** Hears standard error, with `streamBeta`. */
   onStderr?: (chunk: string) => void
-  /** Hears the exception, or why there was no run, with `streamBeta`. */
+  /**
+   * Hears the exception, or why there was no run, with `streamBeta`. An exception has the members of an `ExecutionError`,
+   * and `code`, `message` and `traceId` as the session tells them.
+   */
   onError?: (err: unknown) => void
 }
 
@@ -208,7 +211,7 @@ function happened(run: EnhancedCodeExecutionResult, data: JsonObject): CodeEvent
     }
     case 'error': {
       run.error = exception(data.error)
-      return { type: 'error', error: run.error }
+      return { type: 'error', error: { ...objectOf(data.error), ...run.error } }
     }
     default:
       // Kinds of events that a later server has.

@@ -100,6 +100,21 @@ describe('a stream', () => {
     expect(await other.hear()).toMatchObject({ data: { method: 'stop' } })
   })
 
+  it('tells an exception by its own names and by those of the session', async () => {
+    const errors: unknown[] = []
+    const opened = peer()
+    const onError = (error: unknown) => errors.push(error)
+    const run = session().code.run('1', 'python', 60, { ...streamed, onError })
+    const other = await opened
+    const asked = await other.hear()
+    const said = { code: 'NameError', message: 'no x', traceId: 't' }
+    const told = { name: 'NameError', value: 'no x', traceback: 'traceId=t' }
+    other.say(asked, { phase: 'event', eventType: 'error', error: said })
+    other.say(asked, END)
+    expect((await run).error).toEqual(told)
+    expect(errors).toEqual([{ ...said, ...told }])
+  })
+
   it('takes any time that is a time', async () => {
     const opened = peer()
     const long = session().code.run('1', 'python', 60, { ...streamed, timeoutMs: 2 ** 40 })
