@@ -26,6 +26,8 @@ async function main(): Promise<void> {
   const key = process.env.AGB_API_KEY ?? 'none'
   const agb = new AGB({ apiKey: key, throwOnError: true, config: { endpoint: process.env.AGB_ENDPOINT ?? 'http://127.0.0.1:9' } })
   const button: string = MouseButton.LEFT
+  const sync = AlsoContextSync.new('c-1', '/home/user/data', newSyncPolicy())
+  if (!(sync instanceof ContextSync)) throw new Error('not the same module')
   if (button !== 'left' || !(new SessionEndedError() instanceof AGBError)) throw new Error('not the package')
   if (key === 'none') return
   const { session } = await agb.create(new CreateSessionParams({ imageId: 'agb-code-space-1' }))
@@ -39,12 +41,19 @@ async function main(): Promise<void> {
 }
 void main()
 `
-const names = '{ AGB, AGBError, CreateSessionParams, MouseButton, SessionEndedError }'
+const names = '{ AGB, AGBError, ContextSync, CreateSessionParams, MouseButton, SessionEndedError }'
+const also = '@berth/sdk/context-sync'
+const imported = `import ${names} from '@berth/sdk'
+import { ContextSync as AlsoContextSync, newSyncPolicy } from '${also}'`
+const required = `import sdk = require('@berth/sdk')
+import policies = require('${also}')
+const ${names} = sdk
+const { ContextSync: AlsoContextSync, newSyncPolicy } = policies`
 const projects = {
   'ES modules': {
     package: { type: 'module' },
     compiler: { module: 'node16', moduleResolution: 'node16', outDir: 'out' },
-    program: program(`import ${names} from '@berth/sdk'`),
+    program: program(imported),
     steps: [
       ['npx', 'tsc'],
       ['node', 'out/main.js'],
@@ -53,7 +62,7 @@ const projects = {
   CommonJS: {
     package: { type: 'commonjs' },
     compiler: { module: 'node16', moduleResolution: 'node16', outDir: 'out' },
-    program: program(`import sdk = require('@berth/sdk')\nconst ${names} = sdk`),
+    program: program(required),
     steps: [
       ['npx', 'tsc'],
       ['node', 'out/main.js'],
@@ -62,7 +71,7 @@ const projects = {
   Vite: {
     package: { type: 'module' },
     compiler: { module: 'esnext', moduleResolution: 'bundler', noEmit: true },
-    program: program(`import ${names} from '@berth/sdk'`),
+    program: program(imported),
     // Vite wants newer types of Node than the package does.
     more: [`vite@${overrides.vite}`, '@types/node@20.19.43'],
     // Everything in one file, as a server or a function in a cloud gets it.

@@ -4,8 +4,10 @@ import { Client } from './client.js'
 import { type Config, type ConfigOptions, resolveConfig, variables } from './config.js'
 import { ContextService } from './context/service.js'
 import { contextsArrived } from './context/session-context.js'
-import { AGBError, APIError, AuthenticationError, InvalidArgumentError } from './errors.js'
+import { AGBError, APIError, AuthenticationError, InvalidArgumentError, messageOf } from './errors.js'
 import { isObject, listOf, numberOf, objectOf, present, textOf } from './json.js'
+import { begin } from './limits.js'
+import { logWarn } from './log.js'
 import type { CallOptions } from './options.js'
 import { failed, type Outcome, type Settled, settle } from './outcome.js'
 import type {
@@ -91,13 +93,14 @@ export class AGB<Throws extends boolean = false> {
       options,
       async () => {
         const { imageId, body } = creation(params)
+        const limits = begin(options)
         const query = { imageId, sdkStats: JSON.stringify(sdkStats()) }
-        const { requestId, data } = await this.client.createMcpSession(query, body, options)
+        const { requestId, data } = await this.client.createMcpSession(query, body, limits)
         const sessionId = textOf(objectOf(data).sessionId)
         if (sessionId === '') throw new APIError('SessionId not found in response', 200, { requestId })
         const session = new Session<Throws>(this, sessionId)._reachedBy(objectOf(data))
         session.imageId = imageId
-        if ('persistenceDataList' in body) await contextsArrived(this.client, sessionId, options)
+        if ('persistenceDataList' in body) await this.#furnished(sessionId, limits)
         return { requestId, success: true, session }
       },
       () => ({ session: null }),
@@ -127,6 +130,7 @@ export class AGB<Throws extends boolean = false> {
         if (!Number.isInteger(page) || page < 1) {
           throw new InvalidArgumentError(`Cannot reach page ${page}: \`page\` must be a whole number from 1`)
         }
+        const limits = begin(options)
         let nextToken = ''
         for (let at = 1; ; at += 1) {
           const parameters = {
@@ -134,7 +138,7 @@ export class AGB<Throws extends boolean = false> {
             nextToken: nextToken || undefined,
             labels: JSON.stringify(labels ?? {}),
           }
-          const { requestId, data, body } = await this.client.listSessions(parameters, options)
+          const { requestId, data, body } = await this.client.listSessions(parameters, limits)
           nextToken = textOf(body.nextToken)
           const totalCount = numberOf(body.count)
           if (at === page) {
@@ -206,6 +210,18 @@ export class AGB<Throws extends boolean = false> {
   async #reached(sessionId: string, options: CallOptions | undefined) {
     if (!sessionId?.trim()) throw new InvalidArgumentError('`sessionId` is required')
     return this.client.getMcpSession({ sessionId }, options)
+  }
+
+  /** Waits for the contexts of a new session. Whoever does not get to know of it cannot end it. */
+  async #furnished(sessionId: string, limits: CallOptions): Promise<void> {
+    try {
+      await contextsArrived(this.client, sessionId, limits)
+    } catch (error) {
+      this.client.deleteSessionAsync({ sessionId }).catch((thrown: unknown) => {
+        logWarn(`the session ${sessionId} could not be released:`, messageOf(thrown))
+      })
+      throw error
+    }
   }
 
   #attempt<R extends Settled>(

@@ -1,14 +1,15 @@
 /** Code that runs inside a session and keeps its variables there. */
 
+import { randomBytes } from 'node:crypto'
 import { emptyRun, executionResult, isMain, readRun } from './code-result.js'
-import { type AGBError, CodeError, InvalidArgumentError, messageOf } from './errors.js'
+import { asError, CodeError, InvalidArgumentError } from './errors.js'
 import { isObject, type JsonObject, numberOf, objectOf, present, textOf } from './json.js'
-import { logWarn } from './log.js'
+import { tell } from './listener.js'
 import type { CallOptions } from './options.js'
 import type { Outcome } from './outcome.js'
 import type { EnhancedCodeExecutionResult, ExecutionError, ExecutionResult } from './results.js'
 import { BaseService } from './service.js'
-import { serverOf } from './tool-call.js'
+import { patience, serverOf } from './tool-call.js'
 
 const RUN_CODE = 'run_code'
 
@@ -30,7 +31,10 @@ export interface RunOptions extends CallOptions {
   onStdout?: (chunk: string) => void
   /** Hears standard error, with `streamBeta`. */
   onStderr?: (chunk: string) => void
-  /** Hears the exception, or why there was no run, with `streamBeta`. */
+  /**
+   * Hears the exception, or why there was no run, with `streamBeta`. An exception has the members of an `ExecutionError`,
+   * and `code`, `message` and `traceId` as the session tells them.
+   */
   onError?: (err: unknown) => void
 }
 
@@ -135,56 +139,48 @@ export class Code<Throws extends boolean = false> extends BaseService<Throws> {
     language: string,
     options: StreamOptions = {},
   ): AsyncGenerator<CodeEvent, void, undefined> {
-    const { signal, timeoutMs, timeoutS = 60 } = options
-    const client = this.session._getWsClient?.()
-    if (client === undefined) throw new InvalidArgumentError('this session has no stream')
+    const { signal, timeoutS = 60 } = options
+    const stream = this.session._getWsClient?.()
+    if (stream === undefined) throw new InvalidArgumentError('this session has no stream')
     const target = serverOf(this.session.toolList, RUN_CODE) ?? 'wuying_codespace'
     const params = { language: canonical(language), timeoutS, code }
+    const id = randomBytes(16).toString('hex')
+    const run = { ...emptyRun(), requestId: id }
+    const timeoutMs = options.timeoutMs ?? patience(this.session.getClient(), timeoutS * 1000)
     const limits = present<CallOptions>({ signal, timeoutMs })
-    const invocation = await client.invoke(target, { method: RUN_CODE, mode: 'stream', params }, limits)
-    const run = { ...emptyRun(), requestId: invocation.id }
     try {
-      for await (const data of invocation.messages()) {
+      const ask = { method: RUN_CODE, mode: 'stream', params }
+      for await (const data of stream.invoke(id, target, ask, limits)) {
         const event = data.phase === 'end' ? ended(run, data) : happened(run, data)
         if (event !== undefined) yield event
       }
     } catch (error) {
       signal?.throwIfAborted()
-      throw this.translate(error as AGBError)
+      throw this.translate(asError(error))
     }
   }
 
   async #waited(code: string, language: string, timeoutS: number, options: CallOptions) {
     const args = { code, language: canonical(language), timeout_s: timeoutS }
     const limits = present<CallOptions>({ signal: options.signal, timeoutMs: options.timeoutMs })
-    const { text, requestId } = await this.tool(RUN_CODE, args, { ...limits, toolTimeoutMs: timeoutS * 1000 })
+    const { text, requestId } = await this.tool(RUN_CODE, args, limits)
     return readRun(text, requestId)
   }
 
   async #heard(code: string, language: string, timeoutS: number, options: RunOptions) {
     let run = emptyRun()
-    const hear = (hears: ((said: string) => void) | undefined, text: string): void => call(hears, text)
     try {
       for await (const event of this.stream(code, language, { ...options, timeoutS })) {
-        if (event.type === 'stdout') hear(options.onStdout, event.text)
-        else if (event.type === 'stderr') hear(options.onStderr, event.text)
-        else if (event.type === 'error') call(options.onError, event.error)
+        if (event.type === 'stdout') tell(options.onStdout, event.text)
+        else if (event.type === 'stderr') tell(options.onStderr, event.text)
+        else if (event.type === 'error') tell(options.onError, event.error)
         else if (event.type === 'end') run = event.result
       }
     } catch (error) {
-      if (!options.signal?.aborted) call(options.onError, error)
+      if (!options.signal?.aborted) tell(options.onError, error)
       throw error
     }
     return run
-  }
-}
-
-/** A listener's own fault is no reason to lose the run. */
-function call<T>(listener: ((said: T) => void) | undefined, said: T): void {
-  try {
-    listener?.(said)
-  } catch (error) {
-    logWarn('a listener of a run threw:', messageOf(error))
   }
 }
 
@@ -215,7 +211,7 @@ function happened(run: EnhancedCodeExecutionResult, data: JsonObject): CodeEvent
     }
     case 'error': {
       run.error = exception(data.error)
-      return { type: 'error', error: run.error }
+      return { type: 'error', error: { ...objectOf(data.error), ...run.error } }
     }
     default:
       // Kinds of events that a later server has.

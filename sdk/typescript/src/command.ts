@@ -47,10 +47,7 @@ export class Command<Throws extends boolean = false> extends BaseService<Throws>
       async () => {
         checkEnvs(envs)
         const args = present<JsonObject>({ command, timeout_ms: timeoutMs, cwd, envs })
-        const result = await this.tool('shell', args, { ...options, toolTimeoutMs: timeoutMs }).then(
-          exited,
-          refused,
-        )
+        const result = await this.tool('shell', args, options).then(exited, refused)
         if (this.throwOnError && !result.success) {
           const extra = { tool: 'shell', requestId: result.requestId, result }
           throw new CommandError(result.errorMessage || `the command exited with ${result.exitCode}`, extra)

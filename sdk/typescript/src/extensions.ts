@@ -6,6 +6,7 @@ import { basename } from 'node:path'
 import type { Client } from './client.js'
 import { AGBError, InvalidArgumentError } from './errors.js'
 import { listOf, objectOf, textOf } from './json.js'
+import { begin, unless, within } from './limits.js'
 import { logWarn } from './log.js'
 import type { CallOptions } from './options.js'
 import { orElse } from './outcome.js'
@@ -117,9 +118,10 @@ export class ExtensionsService {
 
   /** The extensions there are. @example `const all = await extensions.list()` */
   async list(options?: CallOptions): Promise<Extension[]> {
-    const contextId = await this.#ready
+    const limits = begin(options)
+    const contextId = await this.#context(limits)
     const parameters = { contextId, parentFolderPath: FOLDER, pageNumber: 1, pageSize: LISTED_MAX }
-    const { data } = await this.#client.describeContextFiles(parameters, options)
+    const { data } = await this.#client.describeContextFiles(parameters, limits)
     return listOf(data)
       .map(objectOf)
       .map((file) => {
@@ -131,34 +133,36 @@ export class ExtensionsService {
   /** Uploads an extension. @example `const extension = await extensions.create('blocker.zip')` */
   async create(localPath: string, options?: CallOptions): Promise<Extension> {
     const id = `ext_${randomBytes(16).toString('hex')}.zip`
-    await this.#put(id, localPath, options)
+    await this.#put(id, localPath, begin(options))
     return new Extension(id, basename(localPath))
   }
 
   /** Replaces an extension. @example `await extensions.update(extension.id, 'blocker-2.zip')` */
   async update(extensionId: string, newLocalPath: string, options?: CallOptions): Promise<Extension> {
-    const all = await this.list(options)
+    const limits = begin(options)
+    const all = await this.list(limits)
     if (!all.some(({ id }) => id === extensionId)) {
       throw new InvalidArgumentError(
         `\`extensionId\` is ${JSON.stringify(extensionId)}, which is not in the context`,
       )
     }
-    await this.#put(extensionId, newLocalPath, options)
+    await this.#put(extensionId, newLocalPath, limits)
     return new Extension(extensionId, basename(newLocalPath))
   }
 
   /** Deletes the context with all extensions; whether that was done. @example `await extensions.cleanup()` */
   async cleanup(options?: CallOptions): Promise<boolean> {
-    return this.#done('the extensions', options, async () => {
-      await this.#client.deleteContext({ id: await this.#ready }, options)
+    return this.#done('the extensions', options, async (limits) => {
+      await this.#client.deleteContext({ id: await this.#context(limits) }, limits)
     })
   }
 
   /** Deletes an extension; whether that was done. @example `await extensions.delete(extension.id)` */
   async delete(extensionId: string, options?: CallOptions): Promise<boolean> {
-    return this.#done(extensionId, options, async () => {
-      const parameters = { contextId: await this.#ready, filePath: `${FOLDER}/${extensionId}` }
-      await this.#client.deleteContextFile(parameters, options)
+    return this.#done(extensionId, options, async (limits) => {
+      const contextId = await this.#context(limits)
+      const parameters = { contextId, filePath: `${FOLDER}/${extensionId}` }
+      await this.#client.deleteContextFile(parameters, limits)
     })
   }
 
@@ -169,26 +173,36 @@ export class ExtensionsService {
     return new ExtensionOption(this.#contextId, extensionIds)
   }
 
-  #done(what: string, options: CallOptions | undefined, work: () => Promise<void>): Promise<boolean> {
-    const done = () => work().then(() => true)
+  /** The context's id, once it is known. */
+  #context(limits: CallOptions): Promise<string> {
+    const what = 'finding the context of the extensions'
+    return within(what, limits, this.#client.http.timeoutMs, (signal) => unless(signal, this.#ready))
+  }
+
+  #done(
+    what: string,
+    options: CallOptions | undefined,
+    work: (limits: CallOptions) => Promise<void>,
+  ): Promise<boolean> {
+    const done = () => work(begin(options)).then(() => true)
     return orElse(this.#client.throwOnError, options, done, ({ message }) => {
       logWarn(`could not delete ${what}:`, message)
       return false
     })
   }
 
-  async #put(id: string, localPath: string, options: CallOptions = {}): Promise<void> {
+  async #put(id: string, localPath: string, limits: CallOptions): Promise<void> {
     if (!localPath.toLowerCase().endsWith('.zip')) {
       throw new InvalidArgumentError(`\`localPath\` is ${JSON.stringify(localPath)}; allowed: a .zip file`)
     }
     const body = await readFile(localPath).catch((cause: unknown) => {
       throw new InvalidArgumentError(`Extension file not found: ${localPath}`, { cause })
     })
-    const parameters = { contextId: await this.#ready, filePath: `${FOLDER}/${id}` }
-    const { data } = await this.#client.getContextFileUploadUrl(parameters, options)
+    const parameters = { contextId: await this.#context(limits), filePath: `${FOLDER}/${id}` }
+    const { data } = await this.#client.getContextFileUploadUrl(parameters, limits)
     const { statusCode } = await this.#client.http.send({
       timeoutMs: UPLOAD_MS,
-      ...options,
+      ...limits,
       method: 'PUT',
       url: textOf(objectOf(data).url),
       // The URL has a place for the whole file, so a second one replaces the first.

@@ -17,6 +17,7 @@ import { readChanges, readDirectory, readInfo, readSeveral, slices } from './fil
 import { type DownloadOptions, download, type UploadOptions, upload } from './file-transfer.js'
 import { watch } from './file-watch.js'
 import { type JsonObject, listOf, objectOf, present, textOf } from './json.js'
+import { begin } from './limits.js'
 import type { CallOptions } from './options.js'
 import { type Outcome, orElse } from './outcome.js'
 import type { BoolResult } from './results.js'
@@ -152,10 +153,11 @@ export class FileSystem<Throws extends boolean = false> extends BaseService<Thro
     options?: CallOptions,
   ): Promise<Outcome<BoolResult, Throws>> {
     return this.attempt<BoolResult>(options, async () => {
+      const limits = begin(options)
       let requestId = ''
       let now: string = mode
       for (const slice of slices(content, FileSystem.DEFAULT_CHUNK_SIZE)) {
-        const answer = await this.tool('write_file', { path, content: slice, mode: now }, options)
+        const answer = await this.tool('write_file', { path, content: slice, mode: now }, limits)
         requestId = answer.requestId
         now = 'append'
       }
@@ -392,9 +394,10 @@ export class FileSystem<Throws extends boolean = false> extends BaseService<Thro
     options: CallOptions,
     take: (text: string) => number,
   ): Promise<string> {
+    const limits = begin(options)
     for (let offset = 0; ; offset += WINDOW_BYTES) {
       const args = { path, offset, length: WINDOW_BYTES, ...format }
-      const { text, requestId } = await this.tool('read_file', args, options)
+      const { text, requestId } = await this.tool('read_file', args, limits)
       if (take(text) < WINDOW_BYTES - CHARACTER_BYTES_MAX) return requestId
     }
   }

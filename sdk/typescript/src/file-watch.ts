@@ -3,6 +3,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { messageOf, SessionError } from './errors.js'
 import type { FileChangeEvent } from './file-results.js'
+import { tell } from './listener.js'
 import { logWarn } from './log.js'
 import type { CallOptions } from './options.js'
 
@@ -28,7 +29,7 @@ export async function watch(
       logWarn('a look at a directory failed:', messageOf(error))
     }
     if (signal?.aborted) return
-    if (events.length > 0) callback(events)
+    if (events.length > 0) tell(callback, events)
     await pause(intervalMs, undefined, limits).catch(() => undefined)
   }
 }

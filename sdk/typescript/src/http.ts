@@ -5,11 +5,18 @@
  * when its connection broke before the answer. A tool call that was sent is never sent again.
  */
 
-import { setTimeout as pause } from 'node:timers/promises'
 import { Agent, type Dispatcher } from 'undici'
 import { type Config, loadConfig } from './config.js'
-import { AGBError, ConnectionError, InvalidArgumentError, messageOf, TimeoutError } from './errors.js'
-import { parseJson } from './json.js'
+import {
+  AGBError,
+  APIError,
+  ConnectionError,
+  InvalidArgumentError,
+  messageOf,
+  TimeoutError,
+} from './errors.js'
+import { parseJson, present } from './json.js'
+import { pause, within } from './limits.js'
 import type { CallOptions } from './options.js'
 
 /** Milliseconds before a request is sent again; as many tries follow. */
@@ -21,11 +28,8 @@ const CONNECT_MS = 10_000
 /** An idle connection is given up before the server, which waits for 30 s, would. */
 const IDLE_MS = 10_000
 
-/** Longest answer. 96 MiB are the most that a server takes from a tool. */
+/** Longest answer that is kept in memory. 96 MiB are the most that a server takes from a tool. */
 const ANSWER_BYTES_MAX = 128 << 20
-
-/** Longest time that a timer takes. */
-const TIMEOUT_MS_MAX = 2 ** 31 - 1
 
 /** What went wrong before a byte was sent. */
 const NOT_SENT = new Set(['ECONNREFUSED', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'])
@@ -33,14 +37,19 @@ const NOT_SENT = new Set(['ECONNREFUSED', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNRE
 /** What went wrong while nothing came back. */
 const BROKEN = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
 
+/** What went wrong when no byte moved. */
+const STALLED = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])
+
 /** A request as the transport takes it. */
 export interface SendOptions extends CallOptions {
   method: string
   url: string
   headers?: Record<string, string>
-  body?: Dispatcher.DispatchOptions['body']
+  body?: string | Uint8Array | AsyncIterable<Uint8Array>
   /** Whether it may be done twice. */
   idempotent?: boolean
+  /** Milliseconds in which some byte must move; only the whole is limited if absent. */
+  stallMs?: number
 }
 
 /** An answer, read to its end. */
@@ -77,47 +86,6 @@ export interface RequestOptions extends CallOptions {
   idempotent?: boolean
 }
 
-/** Limits of one exchange: the caller's signal and a deadline, as one signal. */
-class Limits {
-  readonly #abort = new AbortController()
-  readonly #timer: NodeJS.Timeout
-  readonly #user: AbortSignal | undefined
-  readonly #timeoutMs: number
-  readonly #onAbort = (): void => this.#abort.abort()
-
-  constructor(options: CallOptions, preset: number) {
-    const timeoutMs = options.timeoutMs ?? preset
-    if (!(timeoutMs > 0)) {
-      throw new InvalidArgumentError(
-        `\`timeoutMs\` is ${timeoutMs}; allowed: a number above 0 (milliseconds)`,
-      )
-    }
-    this.#timeoutMs = timeoutMs
-    this.#user = options.signal
-    this.#user?.throwIfAborted()
-    this.#user?.addEventListener('abort', this.#onAbort, { once: true })
-    this.#timer = setTimeout(() => this.#abort.abort(), Math.min(timeoutMs, TIMEOUT_MS_MAX))
-  }
-
-  get signal(): AbortSignal {
-    return this.#abort.signal
-  }
-
-  /** Throws what ended the exchange, if a limit did. */
-  check(what: string): void {
-    this.#user?.throwIfAborted()
-    if (this.#abort.signal.aborted) {
-      const timeoutMs = this.#timeoutMs
-      throw new TimeoutError(`${what} took longer than ${timeoutMs} ms`, { timeoutMs })
-    }
-  }
-
-  release(): void {
-    clearTimeout(this.#timer)
-    this.#user?.removeEventListener('abort', this.#onAbort)
-  }
-}
-
 let defaultConfigOfClients: Config | undefined
 
 /**
@@ -134,10 +102,6 @@ export class HTTPClient {
   readonly #agent = new Agent({
     connect: { timeout: CONNECT_MS },
     keepAliveTimeout: IDLE_MS,
-    // Each exchange has one deadline of its own.
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    maxResponseSize: ANSWER_BYTES_MAX,
     pipelining: 1,
   })
   readonly #authorization: string
@@ -183,11 +147,6 @@ export class HTTPClient {
     return this.#config.timeoutMs
   }
 
-  /** The connections, for a WebSocket. @internal */
-  get dispatcher(): Dispatcher {
-    return this.#agent
-  }
-
   /**
    * Sends a request of the API and gives the answer as it came, whatever its status.
    *
@@ -214,15 +173,14 @@ export class HTTPClient {
       },
       idempotent: options.idempotent ?? options.method === 'GET',
       ...(body === undefined ? {} : { body }),
-      ...(timeoutMs === undefined ? {} : { timeoutMs }),
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
+      ...present<CallOptions>({ timeoutMs, signal: options.signal, since: options.since }),
     })
   }
 
   /** Sends any request and reads the answer. @internal */
   send(options: SendOptions): Promise<HttpAnswer> {
     return this.exchange(options, async (response) => {
-      const body = await response.body.text()
+      const body = await textOfAnswer(response)
       return {
         statusCode: response.statusCode,
         headers: flat(response.headers),
@@ -237,10 +195,9 @@ export class HTTPClient {
     options: SendOptions,
     read: (response: Dispatcher.ResponseData) => Promise<T>,
   ): Promise<T> {
-    const limits = new Limits(options, this.#config.timeoutMs)
     const { origin, pathname, search } = new URL(options.url)
     const what = `${options.method} ${origin}${pathname}`
-    try {
+    return within(what, options, this.#config.timeoutMs, async (signal) => {
       for (let attempt = 0; ; attempt += 1) {
         let answered = false
         try {
@@ -249,25 +206,29 @@ export class HTTPClient {
             path: pathname + search,
             method: options.method as Dispatcher.HttpMethod,
             headers: options.headers ?? {},
-            body: options.body ?? null,
-            signal: limits.signal,
+            // Its types do not know that it takes what can be iterated.
+            body: (options.body ?? null) as string | Uint8Array | null,
+            headersTimeout: options.stallMs ?? 0,
+            bodyTimeout: options.stallMs ?? 0,
+            signal,
           })
           answered = true
           return await read(response)
         } catch (error) {
-          limits.check(what)
-          // Of the reader: it knows what it says.
-          if (error instanceof AGBError) throw error
+          // An error of the reader knows what it says.
+          if (signal.aborted || error instanceof AGBError) throw error
           const code = codeOf(error)
+          if (STALLED.has(code)) {
+            const timeoutMs = options.stallMs
+            throw new TimeoutError(`${what}: no byte moved for ${timeoutMs} ms`, { timeoutMs, cause: error })
+          }
           const mayRepeat = NOT_SENT.has(code) || (options.idempotent === true && BROKEN.has(code))
           const wait = PAUSES_MS[attempt]
           if (answered || !mayRepeat || wait === undefined) throw connectionError(error, code, origin)
-          await pause(wait, undefined, { signal: limits.signal }).catch(() => limits.check(what))
+          await pause(wait, { signal })
         }
       }
-    } finally {
-      limits.release()
-    }
+    })
   }
 
   /**
@@ -281,6 +242,20 @@ export class HTTPClient {
   async close(): Promise<void> {
     await this.#agent.close()
   }
+}
+
+/** The text of an answer that has an end; what is longer than any answer of a server is refused. */
+export async function textOfAnswer({ body, statusCode }: Dispatcher.ResponseData): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of body) {
+    bytes += chunk.length
+    if (bytes > ANSWER_BYTES_MAX) {
+      throw new APIError(`the answer is longer than ${ANSWER_BYTES_MAX} bytes`, statusCode)
+    }
+    chunks.push(chunk)
+  }
+  return new TextDecoder().decode(Buffer.concat(chunks))
 }
 
 /** The endpoint as a URL without a slash at its end. */

@@ -4,7 +4,7 @@ import { type AGBError, ToolError } from './errors.js'
 import { type CallOptions, limitsOf } from './options.js'
 import { failed, type Outcome, type Settled, settle } from './outcome.js'
 import type { BoolResult, OperationResult } from './results.js'
-import { callTool, type SessionLike, type ToolAnswer, type ToolOptions } from './tool-call.js'
+import { callTool, type SessionLike, type ToolAnswer } from './tool-call.js'
 
 type ToolErrorClass = new (message: string, extra: Record<string, unknown>) => ToolError
 
@@ -70,7 +70,7 @@ export class BaseService<Throws extends boolean = false> {
   }
 
   /** @internal */
-  protected tool(name: string, args: Record<string, unknown>, options?: ToolOptions): Promise<ToolAnswer> {
+  protected tool(name: string, args: Record<string, unknown>, options?: CallOptions): Promise<ToolAnswer> {
     return callTool(this.session, name, args, options)
   }
 
@@ -93,7 +93,7 @@ export class BaseService<Throws extends boolean = false> {
   protected bool(
     name: string,
     args: Record<string, unknown>,
-    options?: ToolOptions,
+    options?: CallOptions,
   ): Promise<Outcome<BoolResult, Throws>> {
     return this.attempt<BoolResult>(options, async () => {
       const { requestId, text } = await this.tool(name, args, options)

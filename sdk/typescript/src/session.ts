@@ -1,6 +1,5 @@
 /** A session: an isolated computer, and what can be done with it. */
 
-import { setTimeout as pause } from 'node:timers/promises'
 import type { AGB } from './agb.js'
 import { Browser } from './browser/browser.js'
 import type { Client } from './client.js'
@@ -11,6 +10,7 @@ import { ContextManager } from './context/session-context.js'
 import {
   type AGBError,
   APIError,
+  AuthenticationError,
   InvalidArgumentError,
   messageOf,
   SessionError,
@@ -18,6 +18,7 @@ import {
 } from './errors.js'
 import { FileSystem } from './file-system.js'
 import { isObject, type JsonObject, listOf, numberOf, objectOf, parseJson, textOf } from './json.js'
+import { begin, isEnd, pause } from './limits.js'
 import { logWarn } from './log.js'
 import { type CallOptions, limitsOf } from './options.js'
 import { failed, type Outcome, type Settled, settle } from './outcome.js'
@@ -219,10 +220,14 @@ export class Session<Throws extends boolean = false> implements SessionLike {
    */
   delete(syncContext = false, options?: CallOptions): Promise<Outcome<DeleteResult, Throws>> {
     return this.#attempt<DeleteResult>(options, async () => {
-      if (syncContext) await this.#synced(options)
-      const { requestId } = await this.getClient().deleteSessionAsync({ sessionId: this.#sessionId }, options)
-      await this.#over(options)
-      this.#stream.close()
+      const limits = begin(options)
+      if (syncContext) await this.#synced(limits)
+      const { requestId } = await this.getClient().deleteSessionAsync({ sessionId: this.#sessionId }, limits)
+      try {
+        await this.#over(limits)
+      } finally {
+        this.#stream.close()
+      }
       return { requestId, success: true }
     })
   }
@@ -338,7 +343,7 @@ export class Session<Throws extends boolean = false> implements SessionLike {
   }
 
   /** Uploads what contexts hold. The server does so again at the end if it has to, so a failure stops nothing. */
-  async #synced(options: CallOptions | undefined): Promise<void> {
+  async #synced(limits: CallOptions): Promise<void> {
     try {
       const done = await this.context.sync(
         undefined,
@@ -347,33 +352,30 @@ export class Session<Throws extends boolean = false> implements SessionLike {
         undefined,
         undefined,
         undefined,
-        options,
+        limits,
       )
       if (!done.success) logWarn('the contexts could not be synchronised:', done.errorMessage)
     } catch (error) {
-      options?.signal?.throwIfAborted()
+      if (isEnd(error, limits)) throw error
       logWarn('the contexts could not be synchronised:', messageOf(error))
     }
   }
 
-  async #over(options: CallOptions | undefined): Promise<void> {
-    const timeoutMs = options?.timeoutMs ?? DELETION_MS
-    const deadline = Date.now() + timeoutMs
-    for (;;) {
+  /** Looks until it is over. A look that fails says nothing about that, unless no other could succeed. */
+  async #over(limits: CallOptions): Promise<void> {
+    const { timeoutMs = DELETION_MS, since = performance.now(), ...aborted } = limits
+    const deadline = since + timeoutMs
+    while (performance.now() < deadline) {
       try {
-        const { data } = await this.getClient().getSessionDetail({ sessionId: this.#sessionId }, options)
+        const { data } = await this.getClient().getSessionDetail({ sessionId: this.#sessionId }, limits)
         if (textOf(objectOf(data).status) === 'FINISH') return
       } catch (error) {
-        if (error instanceof SessionError) return
-        throw error
+        if (error instanceof SessionError || /not found/i.test(messageOf(error))) return
+        if (limits.signal?.aborted || error instanceof AuthenticationError) throw error
       }
-      if (Date.now() >= deadline) {
-        throw new TimeoutError(`Timeout waiting for session deletion after ${timeoutMs / 1000}s`, {
-          timeoutMs,
-        })
-      }
-      await pause(LOOK_MS, undefined, options?.signal ? { signal: options.signal } : {})
+      await pause(Math.min(LOOK_MS, Math.max(deadline - performance.now(), 0)), aborted)
     }
+    throw new TimeoutError(`Timeout waiting for session deletion after ${timeoutMs / 1000}s`, { timeoutMs })
   }
 
   #attempt<R extends Settled>(

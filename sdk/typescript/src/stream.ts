@@ -1,9 +1,17 @@
 /** A session's stream: one WebSocket for what is heard while it happens. */
 
-import { randomBytes } from 'node:crypto'
-import { WebSocket } from 'undici'
-import { type AGBError, APIError, ConnectionError, InvalidArgumentError, TimeoutError } from './errors.js'
+import type { Socket } from 'node:net'
+import { Agent, buildConnector, WebSocket } from 'undici'
+import {
+  type AGBError,
+  APIError,
+  asError,
+  ConnectionError,
+  InvalidArgumentError,
+  TimeoutError,
+} from './errors.js'
 import { isObject, type JsonObject, objectOf, parseJson, textOf, unwrapJson } from './json.js'
+import { Limits } from './limits.js'
 import type { CallOptions } from './options.js'
 import type { SessionLike } from './tool-call.js'
 
@@ -13,20 +21,20 @@ const PING_MS = 20_000
 /** How long the connection may take to come about. */
 const OPEN_MS = 30_000
 
-/** One thing that is under way on the stream. */
-export interface Invocation {
-  id: string
-  /** What is said about it, until its end, which comes last. */
-  messages(): AsyncGenerator<JsonObject, void, undefined>
-  /** Ends it, and what it does in the session. */
-  stop(): void
-}
+/** How long the other side may take to agree that it is over. */
+const CLOSE_MS = 2000
 
 /** What was said and not yet heard. */
 class Inbox {
+  /** What was asked. */
+  readonly question: string
   readonly #waiting: JsonObject[] = []
   #error: AGBError | undefined
   #wake: (() => void) | undefined
+
+  constructor(question: string) {
+    this.question = question
+  }
 
   put(message: JsonObject): void {
     this.#waiting.push(message)
@@ -50,46 +58,109 @@ class Inbox {
   }
 }
 
+/** One connection, from its opening until it is hung up. */
+class Line {
+  /** What is said and heard on it. */
+  readonly socket: WebSocket
+  /** Whether it came about. */
+  wasOpen = false
+  readonly #timer: NodeJS.Timeout
+  #connection: Socket | undefined
+  #ping: NodeJS.Timeout | undefined
+
+  /** @param lost hears why it broke or never came about, maybe more than once. */
+  constructor(url: string, token: string, lost: (error: AGBError) => void) {
+    const connect = buildConnector({ timeout: OPEN_MS })
+    // It connects by itself, to have what is below the WebSocket: that one cannot be ended without an answer.
+    const dispatcher = new Agent({
+      connect: (options, done) =>
+        connect(options, (...made) => {
+          this.#connection = made[1] ?? undefined
+          done(...made)
+        }),
+    })
+    this.socket = new WebSocket(url, { headers: { 'x-access-token': token }, dispatcher })
+    this.#timer = setTimeout(() => {
+      lost(new TimeoutError(`opening the stream took longer than ${OPEN_MS} ms`, { timeoutMs: OPEN_MS }))
+    }, OPEN_MS)
+    this.socket.addEventListener('open', () => {
+      this.wasOpen = true
+      clearTimeout(this.#timer)
+      this.#ping = setInterval(() => this.socket.send('{"type":"ping"}'), PING_MS)
+      this.#ping.unref()
+    })
+    this.socket.addEventListener('error', () => {
+      const told = this.wasOpen ? 'the stream broke' : 'the stream could not be opened'
+      lost(new ConnectionError(told, { mayHaveHappened: this.wasOpen }))
+    })
+    this.socket.addEventListener('close', () => {
+      lost(new ConnectionError('the stream was closed', { mayHaveHappened: this.wasOpen }))
+    })
+  }
+
+  /** Ends it. An answer is waited for, but not for long, and no process goes on for that. */
+  hangUp(): void {
+    clearTimeout(this.#timer)
+    clearInterval(this.#ping)
+    this.socket.close()
+    const connection = this.#connection
+    connection?.unref()
+    setTimeout(() => connection?.destroy(), CLOSE_MS).unref()
+  }
+}
+
 /** The stream of one session. It opens when it is needed, and closes when nothing is under way. */
 export class WsClient {
   readonly #session: SessionLike
   readonly #wsUrl: () => string
+  /** What is under way, by its id. */
   readonly #inboxes = new Map<string, Inbox>()
-  #socket: Promise<WebSocket> | undefined
-  #ping: NodeJS.Timeout | undefined
+  #line: Line | undefined
 
   constructor(session: SessionLike, wsUrl: () => string) {
     this.#session = session
     this.#wsUrl = wsUrl
   }
 
-  /** Asks for something that goes on. */
-  async invoke(target: string, data: JsonObject, options: CallOptions = {}): Promise<Invocation> {
-    options.signal?.throwIfAborted()
-    const id = randomBytes(16).toString('hex')
-    const inbox = new Inbox()
-    this.#inboxes.set(id, inbox)
-    let socket: WebSocket
+  /**
+   * Asks for something that goes on and gives what is said about it, until its end, which comes last. Leaving the loop,
+   * or a limit, ends it in the session, too.
+   */
+  async *invoke(
+    id: string,
+    target: string,
+    data: JsonObject,
+    options: CallOptions,
+  ): AsyncGenerator<JsonObject, void, undefined> {
+    const limits = new Limits('the stream', options, this.#session.getClient().http.timeoutMs)
+    const text = (data: JsonObject): string =>
+      JSON.stringify({ invocationId: id, source: 'SDK', target, data })
+    const inbox = new Inbox(text(data))
+    const leave = (): void => this.#leave(id, text({ method: 'stop' }))
+    const onLimit = (): void => {
+      leave()
+      inbox.fail(new ConnectionError('the stream was left'))
+    }
+    limits.signal.addEventListener('abort', onLimit, { once: true })
     try {
-      socket = await this.#open()
-      options.signal?.throwIfAborted()
-    } catch (error) {
-      this.#forget(id)
-      throw error
-    }
-    const say = (data: JsonObject): void => {
-      if (socket.readyState === WebSocket.OPEN) {
-        socket.send(JSON.stringify({ invocationId: id, source: 'SDK', target, data }))
+      this.#ask(id, inbox)
+      for (let isOver = false; !isOver; ) {
+        const message = await inbox.take()
+        limits.check()
+        isOver = message.phase === 'end' || message.phase === 'error' || refused(message)
+        if (isOver) this.#leave(id)
+        if (message.phase !== 'event' && message.phase !== 'end') {
+          throw new APIError(refusedBecause(message), undefined, {})
+        }
+        yield message
       }
+    } catch (error) {
+      limits.check()
+      throw error
+    } finally {
+      limits.release()
+      leave()
     }
-    const stop = (): void => {
-      if (!this.#inboxes.has(id)) return
-      say({ method: 'stop' })
-      this.#forget(id)
-    }
-    say(data)
-    const forget = (): void => this.#forget(id)
-    return { id, stop, messages: () => heard(inbox, options, stop, forget) }
   }
 
   /** Ends all that is under way here. */
@@ -99,101 +170,64 @@ export class WsClient {
     this.#hangUp()
   }
 
-  #forget(id: string): void {
-    this.#inboxes.delete(id)
+  #ask(id: string, inbox: Inbox): void {
+    this.#line ??= this.#dial()
+    this.#inboxes.set(id, inbox)
+    // What is asked before it is open is sent then.
+    if (this.#line.wasOpen) this.#line.socket.send(inbox.question)
+  }
+
+  #leave(id: string, word?: string): void {
+    if (!this.#inboxes.delete(id)) return
+    if (word !== undefined && this.#line?.wasOpen) this.#line.socket.send(word)
     if (this.#inboxes.size === 0) this.#hangUp()
   }
 
   #hangUp(): void {
-    clearInterval(this.#ping)
-    const socket = this.#socket
-    this.#socket = undefined
-    // Where it never opened, whoever waited for it has heard.
-    socket?.then((open) => open.close()).catch(() => undefined)
+    const line = this.#line
+    this.#line = undefined
+    line?.hangUp()
   }
 
-  #open(): Promise<WebSocket> {
-    this.#socket ??= this.#connect()
-    return this.#socket
-  }
-
-  #connect(): Promise<WebSocket> {
+  #dial(): Line {
     const url = this.#wsUrl()
-    const token = this.#session.token
+    const { token } = this.#session
     if (!url || !token) {
       const id = this.#session.getSessionId()
-      return this.#lose(
-        new InvalidArgumentError(
-          `wsUrl is not set on this session: \`${id}\` was not asked for; recover it with \`agb.get\``,
-        ),
+      throw new InvalidArgumentError(
+        `wsUrl is not set on this session: \`${id}\` was not asked for; recover it with \`agb.get\``,
       )
     }
-    return new Promise<WebSocket>((resolve, reject) => {
-      const { http } = this.#session.getClient()
-      const socket = new WebSocket(url, { headers: { 'x-access-token': token }, dispatcher: http.dispatcher })
-      let opened = false
-      let gone = false
-      const timer = setTimeout(() => {
-        lost(new TimeoutError(`opening the stream took longer than ${OPEN_MS} ms`, { timeoutMs: OPEN_MS }))
-      }, OPEN_MS)
-      const lost = (error: AGBError): void => {
-        if (gone) return
-        gone = true
-        clearTimeout(timer)
-        void this.#reason(error).then((why) => {
-          if (opened) this.#drop(socket, why)
-          else this.#lose(why).catch(reject)
-        })
-      }
-      socket.addEventListener('open', () => {
-        opened = true
-        clearTimeout(timer)
-        this.#ping = setInterval(() => socket.send('{"type":"ping"}'), PING_MS)
-        this.#ping.unref()
-        resolve(socket)
-      })
-      socket.addEventListener('message', (event) => this.#receive(event.data))
-      socket.addEventListener('error', () => {
-        const told = opened ? 'the stream broke' : 'the stream could not be opened'
-        lost(new ConnectionError(told, { mayHaveHappened: opened }))
-      })
-      socket.addEventListener('close', () => {
-        lost(new ConnectionError('the stream was closed', { mayHaveHappened: opened }))
-      })
+    const line = new Line(url, token, (error) => {
+      // One that was hung up is missed by nobody.
+      if (this.#line === line) this.#lose(error)
     })
+    line.socket.addEventListener('open', () => {
+      for (const { question } of this.#inboxes.values()) line.socket.send(question)
+    })
+    line.socket.addEventListener('message', (event) => this.#receive(event.data))
+    return line
   }
 
-  /** A socket that was in use is gone: what was under way on it has failed. */
-  #drop(socket: WebSocket, why: AGBError): void {
-    void this.#socket?.then((current) => {
-      if (current !== socket) return
-      this.#socket = undefined
-      clearInterval(this.#ping)
-      for (const inbox of this.#inboxes.values()) inbox.fail(why)
-    })
-  }
-
-  /** No socket came about; the next attempt is a new one. */
-  #lose(why: AGBError): Promise<never> {
-    // Not at once: `#open` has yet to keep the promise that fails.
-    return Promise.resolve().then(() => {
-      this.#socket = undefined
-      throw why
+  /** What is under way has failed; the next attempt is a new one. */
+  #lose(error: AGBError): void {
+    const missing = [...this.#inboxes.values()]
+    this.#inboxes.clear()
+    this.#hangUp()
+    void this.#reason(error).then((why) => {
+      for (const inbox of missing) inbox.fail(why)
     })
   }
 
   /** The socket cannot tell why it broke or was refused. The server is asked whether the session's end is the reason. */
   async #reason(error: AGBError): Promise<AGBError> {
-    if (this.#inboxes.size === 0) return error
     try {
       await this.#session
         .getClient()
         .getMcpSession({ sessionId: this.#session.getSessionId() }, { timeoutMs: 5000 })
       return error
     } catch (thrown) {
-      return thrown instanceof ConnectionError || thrown instanceof TimeoutError
-        ? error
-        : (thrown as AGBError)
+      return thrown instanceof ConnectionError || thrown instanceof TimeoutError ? error : asError(thrown)
     }
   }
 
@@ -204,57 +238,6 @@ export class WsClient {
     const data = unwrapJson(message.data)
     if (isObject(data)) inbox.put(data)
     else inbox.fail(new APIError('data is required and must be an object', undefined, {}))
-  }
-}
-
-/** The messages of one invocation. Leaving the loop, or aborting it, stops what it does. */
-async function* heard(
-  inbox: Inbox,
-  options: CallOptions,
-  stop: () => void,
-  forget: () => void,
-): AsyncGenerator<JsonObject, void, undefined> {
-  const { signal, timeoutMs } = options
-  let ended = false
-  let broken: (() => never) | undefined
-  const wake = (why: () => never): void => {
-    broken ??= why
-    stop()
-    inbox.fail(new APIError('the stream was left'))
-  }
-  const onAbort = (): void =>
-    wake(() => {
-      throw signal?.reason
-    })
-  const timer =
-    timeoutMs === undefined
-      ? undefined
-      : setTimeout(() => {
-          wake(() => {
-            throw new TimeoutError(`the stream took longer than ${timeoutMs} ms`, { timeoutMs })
-          })
-        }, timeoutMs)
-  signal?.addEventListener('abort', onAbort, { once: true })
-  if (signal?.aborted) onAbort()
-  try {
-    while (!ended) {
-      const data = await inbox.take().catch((error: unknown) => {
-        broken?.()
-        ended = true
-        throw error
-      })
-      broken?.()
-      ended = data.phase === 'end' || data.phase === 'error' || refused(data)
-      if (data.phase !== 'event' && data.phase !== 'end') {
-        throw new APIError(refusedBecause(data), undefined, {})
-      }
-      yield data
-    }
-  } finally {
-    clearTimeout(timer)
-    signal?.removeEventListener('abort', onAbort)
-    if (ended) forget()
-    else stop()
   }
 }
 

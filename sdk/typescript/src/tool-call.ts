@@ -28,12 +28,6 @@ export interface SessionLike {
   _getWsClient?(): WsClient
 }
 
-/** How a tool is called. */
-export interface ToolOptions extends CallOptions {
-  /** Milliseconds that the tool gives itself; the call then waits for longer. */
-  toolTimeoutMs?: number
-}
-
 /** What a tool said. */
 export interface ToolAnswer {
   /** Its text, or its picture in base64; empty if it said nothing. */
@@ -44,16 +38,26 @@ export interface ToolAnswer {
 /** What a call may take beyond the time that its tool gives itself: the way, and waiting for its turn. */
 const PATIENCE_MS = 30_000
 
+/** Milliseconds that are waited for something that gives itself `ownMs`, if nobody says otherwise. */
+export function patience(client: Client, ownMs: number | undefined): number {
+  return ownMs === undefined ? client.http.timeoutMs : Math.max(client.http.timeoutMs, ownMs + PATIENCE_MS)
+}
+
+/** Milliseconds that a tool gives itself, by its arguments. */
+function ownTime({ timeout_ms: ms, timeout_s: seconds }: Record<string, unknown>): number | undefined {
+  if (typeof ms === 'number') return ms
+  return typeof seconds === 'number' ? seconds * 1000 : undefined
+}
+
 /** Calls a tool. Throws a `ToolError` in the tool's words when it fails. */
 export async function callTool(
   session: SessionLike,
   tool: string,
   args: Record<string, unknown>,
-  { toolTimeoutMs, ...options }: ToolOptions = {},
+  options: CallOptions = {},
 ): Promise<ToolAnswer> {
   const client = session.getClient()
-  const patience = toolTimeoutMs === undefined ? 0 : toolTimeoutMs + PATIENCE_MS
-  const timeoutMs = options.timeoutMs ?? Math.max(client.http.timeoutMs, patience)
+  const timeoutMs = options.timeoutMs ?? patience(client, ownTime(args))
   const call = { ...options, timeoutMs }
   const server = serverOf(session.toolList, tool)
   const { requestId, result, first } =

@@ -1,8 +1,8 @@
 /** Acts in the pages of a session's browser as it is told in words. */
 
-import { setTimeout as pause } from 'node:timers/promises'
 import { asError, BrowserError, TimeoutError } from '../errors.js'
 import { isObject, type JsonObject, listOf, objectOf, parseJson, textOf, unwrapJson } from '../json.js'
+import { begin, pause } from '../limits.js'
 import type { CallOptions } from '../options.js'
 import { orElse } from '../outcome.js'
 import { BaseService } from '../service.js'
@@ -178,9 +178,10 @@ export class BrowserAgent<Throws extends boolean = false> extends BaseService<Th
   ): Promise<ActResult> {
     this.#ready('actAsync')
     const args = actArguments(actionInput, contextId, pageId)
-    const taskId = await this.#start('act', 'page_use_act_async', args, options)
+    const limits = begin(options)
+    const taskId = await this.#start('act', 'page_use_act_async', args, limits)
     const seconds = 'action' in actionInput ? actionInput.timeout : undefined
-    return this.#poll('Act', 'page_use_get_act_result', taskId, ACT_LOOK_MS, seconds, options, (text) => {
+    return this.#poll('Act', 'page_use_get_act_result', taskId, ACT_LOOK_MS, seconds, limits, (text) => {
       const { is_done: isDone, success, steps } = objectOf(parseJson(text))
       if (!isDone) return undefined
       const told = typeof steps === 'string' ? steps : listOf(steps).length > 0 ? JSON.stringify(steps) : ''
@@ -208,10 +209,11 @@ export class BrowserAgent<Throws extends boolean = false> extends BaseService<Th
     limits?: CallOptions,
   ): Promise<ObserveResults> {
     this.#ready('observeAsync')
+    const begun = begin(limits)
     const args = observeArguments(options, contextId, pageId)
-    const taskId = await this.#start('observe', 'page_use_observe_async', args, limits)
+    const taskId = await this.#start('observe', 'page_use_observe_async', args, begun)
     const tool = 'page_use_get_observe_result'
-    return this.#poll('Observe', tool, taskId, ACT_LOOK_MS, options.timeout, limits, (text) =>
+    return this.#poll('Observe', tool, taskId, ACT_LOOK_MS, options.timeout, begun, (text) =>
       text ? { success: true, results: observed(text) } : undefined,
     )
   }
@@ -238,10 +240,11 @@ export class BrowserAgent<Throws extends boolean = false> extends BaseService<Th
     limits?: CallOptions,
   ): Promise<ExtractResult<T>> {
     this.#ready('extractAsync')
+    const begun = begin(limits)
     const args = extractArguments(options, contextId, pageId)
-    const taskId = await this.#start('extract', 'page_use_extract_async', args, limits)
+    const taskId = await this.#start('extract', 'page_use_extract_async', args, begun)
     const tool = 'page_use_get_extract_result'
-    return this.#poll('Extract', tool, taskId, EXTRACT_LOOK_MS, options.timeout, limits, (text) =>
+    return this.#poll('Extract', tool, taskId, EXTRACT_LOOK_MS, options.timeout, begun, (text) =>
       text ? { success: true, data: parseJson(text) as T } : undefined,
     )
   }
@@ -278,18 +281,13 @@ export class BrowserAgent<Throws extends boolean = false> extends BaseService<Th
     return orElse(this.throwOnError, options, work, ({ message }) => `${what} failed: ${message}`)
   }
 
-  async #start(
-    what: string,
-    tool: string,
-    args: JsonObject,
-    options: CallOptions | undefined,
-  ): Promise<string> {
+  async #start(what: string, tool: string, args: JsonObject, limits: CallOptions): Promise<string> {
     let cause: unknown
     try {
-      const taskId = textOf(objectOf(parseJson((await this.#asked(tool, args, options)).text)).task_id)
+      const taskId = textOf(objectOf(parseJson((await this.#asked(tool, args, limits)).text)).task_id)
       if (taskId !== '') return taskId
     } catch (error) {
-      options?.signal?.throwIfAborted()
+      limits.signal?.throwIfAborted()
       cause = error
     }
     const why = cause === undefined ? 'no `task_id` in the answer' : asError(cause).message
@@ -302,17 +300,16 @@ export class BrowserAgent<Throws extends boolean = false> extends BaseService<Th
     taskId: string,
     lookMs: number,
     seconds: number | undefined,
-    options: CallOptions | undefined,
+    limits: CallOptions,
     read: (text: string) => T | undefined,
   ): Promise<T> {
-    const timeoutMs = options?.timeoutMs ?? (seconds ?? TASK_S) * 1000
-    const deadline = Date.now() + timeoutMs
-    const limits = options?.signal === undefined ? {} : { signal: options.signal }
-    while (Date.now() < deadline) {
-      await pause(Math.min(lookMs, Math.max(deadline - Date.now(), 0)), undefined, limits)
+    const { timeoutMs = (seconds ?? TASK_S) * 1000, since = performance.now(), ...aborted } = limits
+    const deadline = since + timeoutMs
+    while (performance.now() < deadline) {
+      await pause(Math.min(lookMs, Math.max(deadline - performance.now(), 0)), aborted)
       // A task that is not done yet says so by an error.
       const answer = await this.#asked(tool, { task_id: taskId }, limits).catch(() => undefined)
-      options?.signal?.throwIfAborted()
+      limits.signal?.throwIfAborted()
       const done = answer && read(answer.text)
       if (done !== undefined) return done
     }

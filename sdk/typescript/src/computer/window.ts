@@ -28,8 +28,7 @@ export class WindowManager<Throws extends boolean = false> extends BaseService<T
     return this.attempt<WindowListResult>(
       options,
       async () => {
-        const limits = { ...options, toolTimeoutMs: timeoutMs }
-        const { text, requestId } = await this.tool('list_root_windows', { timeout_ms: timeoutMs }, limits)
+        const { text, requestId } = await this.tool('list_root_windows', { timeout_ms: timeoutMs }, options)
         const windows = listOf(parseJson(text)).filter(isObject).map(windowInfo)
         return { requestId, success: true, windows }
       },

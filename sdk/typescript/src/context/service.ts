@@ -1,9 +1,9 @@
 /** Contexts: storage that outlives sessions. */
 
-import { setTimeout as pause } from 'node:timers/promises'
 import type { Client } from '../client.js'
 import { APIError, ClearanceTimeoutError, InvalidArgumentError } from '../errors.js'
 import { isObject, type JsonObject, listOf, objectOf, present, textOf } from '../json.js'
+import { begin, pause } from '../limits.js'
 import type { CallOptions } from '../options.js'
 import { failed, type Outcome, settle } from '../outcome.js'
 import type { OperationResult } from '../results.js'
@@ -221,10 +221,11 @@ export class ContextService<Throws extends boolean = false> {
     options?: CallOptions,
   ): Promise<Outcome<ClearContextResult, Throws>> {
     const cleared = await this.#attempt<ClearContextResult>(options, async () => {
-      await this.#clear(contextId, options)
+      const limits = begin(options)
+      await this.#clear(contextId, limits)
       for (let polls = Math.floor(timeout / pollInterval); polls > 0; polls -= 1) {
-        await pause(pollInterval * 1000, undefined, options?.signal ? { signal: options.signal } : {})
-        const status = await this.#clearStatus(contextId, options)
+        await pause(pollInterval * 1000, limits)
+        const status = await this.#clearStatus(contextId, limits)
         if (status.state === 'available') return status
       }
       return { success: false, state: 'timeout' }

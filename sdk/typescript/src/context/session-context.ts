@@ -1,9 +1,10 @@
 /** The contexts of one session, and the way of their files. */
 
-import { setTimeout as pause } from 'node:timers/promises'
 import type { Client } from '../client.js'
-import { AGBError, APIError, InvalidArgumentError } from '../errors.js'
+import { AGBError, APIError, InvalidArgumentError, messageOf } from '../errors.js'
 import { isObject, numberOf, objectOf, parseJson, textOf } from '../json.js'
+import { begin, isEnd, pause } from '../limits.js'
+import { tell } from '../listener.js'
 import { logWarn } from '../log.js'
 import type { CallOptions } from '../options.js'
 import type { Outcome } from '../outcome.js'
@@ -62,12 +63,13 @@ export class ContextManager<Throws extends boolean = false> extends BaseService<
       }
       const sessionId = this.session.getSessionId()
       const parameters = { sessionId, contextId, path, mode: mode || undefined }
-      const { requestId } = await this.session.getClient().syncContext(parameters, options)
-      const arrived = this.#arrived(contextId, path, maxRetries, retryInterval, options)
+      const limits = begin(options)
+      const { requestId } = await this.session.getClient().syncContext(parameters, limits)
+      const arrived = this.#arrived(contextId, path, maxRetries, retryInterval, limits)
       if (callback !== undefined) {
         arrived.then(
-          () => callback(true),
-          () => callback(false),
+          () => tell(callback, true),
+          () => tell(callback, false),
         )
         return { requestId, success: true }
       }
@@ -81,10 +83,10 @@ export class ContextManager<Throws extends boolean = false> extends BaseService<
     path: string | undefined,
     maxRetries: number,
     retryInterval: number,
-    options: CallOptions | undefined,
+    limits: CallOptions,
   ): Promise<void> {
     for (let tries = 0; tries < maxRetries; tries += 1) {
-      const { items, requestId } = await this.#status(contextId, path, undefined, options)
+      const { items, requestId } = await this.#status(contextId, path, undefined, limits)
       const moving = items.filter(({ taskType }) => taskType === 'upload' || taskType === 'download')
       if (moving.every(isOver)) {
         const failed = moving.find(({ status }) => status === 'Failed')
@@ -92,7 +94,7 @@ export class ContextManager<Throws extends boolean = false> extends BaseService<
         const why = failed.errorMessage || 'no reason was given'
         throw new AGBError(`${failed.taskType} of \`${failed.path}\` failed: ${why}`, { requestId })
       }
-      await pause(retryInterval, undefined, options?.signal ? { signal: options.signal } : {})
+      await pause(retryInterval, limits)
     }
     throw new AGBError(`files were still moving after ${maxRetries} looks, ${retryInterval} ms apart`)
   }
@@ -148,21 +150,25 @@ export function readStatus(value: unknown, requestId = ''): ContextStatusData[] 
 /** How often, and after how many milliseconds, is looked whether a new session's contexts are there. */
 const [LOOKS, LOOK_MS] = [150, 2000]
 
-/** Waits until the contexts of a new session are there. What fails is said in the log and by `info`. */
-export async function contextsArrived(
-  client: Client,
-  sessionId: string,
-  options?: CallOptions,
-): Promise<void> {
+/**
+ * Waits until the contexts of a new session are there. What fails is said in the log and by `info`; only a limit of the
+ * call is thrown.
+ */
+export async function contextsArrived(client: Client, sessionId: string, limits: CallOptions): Promise<void> {
   for (let looks = 0; looks < LOOKS; looks += 1) {
-    const { items } = await statusOf(client, { sessionId }, options)
+    const found = await statusOf(client, { sessionId }, limits).catch((error: unknown) => {
+      if (isEnd(error, limits)) throw error
+      logWarn(`it is not known whether the contexts of ${sessionId} are there:`, messageOf(error))
+    })
+    if (found === undefined) return
+    const { items } = found
     if (items.every(isOver)) {
       for (const { path, errorMessage } of items.filter(({ status }) => status === 'Failed')) {
         logWarn(`a context did not come to ${path}:`, errorMessage)
       }
       return
     }
-    await pause(LOOK_MS, undefined, options?.signal ? { signal: options.signal } : {})
+    await pause(LOOK_MS, limits)
   }
   logWarn(`the contexts of ${sessionId} were still coming after ${(LOOKS * LOOK_MS) / 1000} s`)
 }

@@ -2,6 +2,7 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { afterAll, beforeAll } from 'vitest'
 import { AGB } from '../../src/index.js'
 
@@ -47,13 +48,23 @@ export class Stub {
     this.#reply = reply
   }
 
-  agb(): AGB {
-    return new AGB({ apiKey: 'key-1', config: { endpoint: this.endpoint } })
+  /** Takes the WebSockets that are opened from here on. */
+  upgrades(take: (request: IncomingMessage, connection: Duplex) => void): void {
+    this.#server.removeAllListeners('upgrade').on('upgrade', take)
+  }
+
+  agb(timeoutMs = 60_000): AGB {
+    return new AGB({ apiKey: 'key-1', config: { endpoint: this.endpoint, timeoutMs } })
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const chunks: Buffer[] = []
-    for await (const chunk of request) chunks.push(chunk as Buffer)
+    try {
+      for await (const chunk of request) chunks.push(chunk as Buffer)
+    } catch {
+      // Its client went away before it was whole.
+      return
+    }
     const url = new URL(request.url ?? '', 'http://stub')
     const seen = {
       method: request.method ?? '',

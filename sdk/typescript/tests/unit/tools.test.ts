@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { readRun } from '../../src/code-result.js'
 import { readDirectory, readInfo, readSeveral, slices } from '../../src/file-text.js'
 import { Session } from '../../src/index.js'
@@ -38,6 +38,28 @@ describe('a tool call', () => {
     })
     expect(api).toMatchObject({ query: { autoGenSession: 'false' } })
     expect(JSON.parse(api?.body ?? '')).toEqual({ sessionId: 's-1', name: 'other', args: '{"a":"ü"}' })
+  })
+
+  it('waits for longer than its tool may take, by its arguments', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    try {
+      for (const [tool, args, waitedMs] of [
+        ['shell', { command: 'make', timeout_ms: 300_000 }, 330_000],
+        ['run_code', { code: '1', timeout_s: 120 }, 150_000],
+        ['shell', { command: 'true', timeout_ms: 1 }, 60_000],
+        ['shell', { command: 'true' }, 60_000],
+      ] as const) {
+        const asked = new Promise<void>((resolve) => stub.replies(() => resolve()))
+        const called = session().callMcpTool(tool, args)
+        await asked
+        await vi.advanceTimersByTimeAsync(waitedMs)
+        expect(await called).toMatchObject({
+          errorMessage: expect.stringContaining(`took longer than ${waitedMs} ms`),
+        })
+      }
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   it.each([
