@@ -47,7 +47,8 @@ def terminal(shared, tools):
     process = json.loads(tools.start_process(command=command))["process_id"]
     found = until(lambda: windows(tools), lambda known: any(window["title"] == "typing" for window in known))
     window = next(window for window in found if window["title"] == "typing")
-    assert tools.activate_window(window_id=window["window_id"]) == "true"
+    # X gives the ids of windows that are gone to new ones, and the window manager may still be at the old one.
+    until(lambda: tools.activate_window(window_id=window["window_id"]), lambda text: text == "true")
     until(lambda: tools.get_active_window(), lambda text: str(window["window_id"]) in text)
     until(lambda: sh(shared, "test -e /tmp/typed && echo yes || true"), lambda text: text == "yes\n")
     yield window

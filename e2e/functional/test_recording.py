@@ -63,7 +63,7 @@ def hash_of_the_screen(session):
 
 def act(session):
     """A terminal that scrolls, then a picture; both move much. The panel stops: its clock would change the last picture."""
-    session.command.execute("pkill -STOP tint2")
+    until(lambda: session.command.execute("pkill -STOP tint2").success, "the panel never came")
     assert session.code.run(DRAW, "python").success
     done = session.command.execute(
         "export DISPLAY=:0; xterm -geometry 100x40+50+50 -e 'seq 1 20000; touch /tmp/scrolled; sleep 1000' "

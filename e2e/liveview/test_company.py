@@ -104,8 +104,8 @@ def test_a_crowd_with_a_shared_url_leaves_the_owner_a_place(session, server, pag
         for place in range(32):
             socket = crowd.enter_context(websockets.sync.client.connect(url, proxy=None, ping_interval=None,
                                                                         close_timeout=0.1))
-            socket.send(HELLO)
             try:
+                socket.send(HELLO)
                 socket.recv(timeout=30)
             except websockets.ConnectionClosed as closed:
                 assert closed.rcvd.code == 1013 and "as many viewers" in closed.rcvd.reason

@@ -219,8 +219,10 @@ def test_in_full_screen_the_system_s_keys_go_to_the_session(session, page):
     until(lambda: [one for one in keys() if one in wanted] == wanted, f"not all keys arrived: {keys()}")
     assert page.evaluate("document.fullscreenElement !== null"), "the page has taken Escape for itself"
 
+    # As long as fingers hold them: the window manager takes the keyboard when it sees Tab, and does not look for an Alt that
+    # was let go before.
     page.keyboard.down("Alt")
-    page.keyboard.press("Tab")
+    page.keyboard.press("Tab", delay=150)
     page.keyboard.up("Alt")
     until(lambda: "Event Tester" not in session.command.execute(active).output, "Alt+Tab turned to no other window")
 

@@ -27,7 +27,12 @@ fn written(message: &Message<'_>) -> Vec<u8> {
     match *message {
         Message::Hello(hello) => {
             let Hello { width, height, .. } = hello;
-            let bits = [hello.inflates, hello.decodes_video, hello.decodes_jpeg, hello.is_near];
+            let bits = [
+                hello.inflates,
+                hello.decodes_video,
+                hello.decodes_jpeg,
+                hello.is_near,
+            ];
             [&[1, 1][..], &numbers([width, height]), &[flags(bits)]].concat()
         }
         Message::Received(seq) => [&[2][..], &seq.to_le_bytes()].concat(),

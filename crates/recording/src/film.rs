@@ -212,18 +212,18 @@ pub async fn film<V: View, F: Future<Output = Result<V, V::Error>>>(
                 tell(file.progress());
             }
             Some(seen) = seen.recv() => write(file, seen).await?,
-            error = &mut watching => {
-                while let Ok(last) = seen.try_recv() {
-                    write(file, last).await?;
-                }
-                break End::Broken(error);
-            }
+            error = &mut watching => break End::Broken(error),
         }
         if file.is_full() {
             break End::Full;
         }
     };
-    // Calls that were over before this.
+    // What was seen, and calls that were over, before this.
+    while !file.is_full()
+        && let Ok(last) = seen.try_recv()
+    {
+        write(file, last).await?;
+    }
     while let Ok(event) = events.try_recv() {
         file.event(&event).await?;
     }
