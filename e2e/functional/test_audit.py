@@ -109,7 +109,7 @@ def test_a_caller_that_leaves_before_the_answer_is_told_of(own, audit):
     about = {"sessionId": session.session_id}
     with pytest.raises(requests.Timeout):
         requests.post(session.link_url + "/callTool", headers={"X-Access-Token": session.token}, timeout=(5, 0.3),
-                      json={"tool": "shell", "args": {"command": "sleep 1; touch /tmp/done"}})
+                      json={"tool": "shell", "args": {"command": "sleep 3; touch /tmp/done"}})
     assert not audit.lines(event="session.tools", **about)
     told = until(lambda: audit.lines(event="session.tools", **about), "the call is told of")
     assert (told[0]["tool"], told[0]["outcome"]) == ("shell", "ok")
