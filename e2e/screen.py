@@ -51,8 +51,10 @@ def start_terminal(session):
     """An xterm that fills the screen; what is typed into it is in /tmp/typed after Enter."""
     started = session.command.execute(
         "DISPLAY=:0 nohup xterm -geometry 200x60+0+0 -e sh -c 'touch /tmp/ready; cat > /tmp/typed' "
-        "> /dev/null 2>&1 & for n in $(seq 100); do test -e /tmp/ready && exit 0; sleep 0.1; done; exit 1",
-        timeout_ms=15000)
+        "> /dev/null 2>&1 & for n in $(seq 100); do test -e /tmp/ready && break; sleep 0.1; done; "
+        # Else a click may still reach what is below it.
+        "DISPLAY=:0 timeout 10 xdotool search --sync --onlyvisible --class xterm windowactivate --sync",
+        timeout_ms=25000)
     assert started.success, started.error_message
 
 
