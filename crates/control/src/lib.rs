@@ -386,7 +386,7 @@ pub struct Health {
 }
 
 /// The result of a task that was started so that it runs to its end whoever waits for it.
-async fn whole<T>(task: JoinHandle<T>) -> T {
+pub async fn whole<T>(task: JoinHandle<T>) -> T {
     match task.await {
         Ok(result) => result,
         // Nothing cancels such a task, so it has panicked, and the panic goes on here.

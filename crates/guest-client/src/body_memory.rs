@@ -48,7 +48,7 @@ pub enum BodyError {
 /// A body and its share of the budget.
 struct Held {
     bytes: Vec<u8>,
-    _share: Option<OwnedSemaphorePermit>,
+    share: OwnedSemaphorePermit,
 }
 
 impl AsRef<[u8]> for Held {
@@ -83,7 +83,7 @@ impl BodyMemory {
         let mut first = Bytes::new();
         let mut held = Held {
             bytes: Vec::new(),
-            _share: None,
+            share: self.share(0)?,
         };
         loop {
             let next = over.min(Instant::now() + PAUSE_TIMEOUT);
@@ -104,7 +104,12 @@ impl BodyMemory {
                 first = piece;
                 continue;
             }
-            self.enlarge(&mut held._share, length)?;
+            if length > SMALL_BYTES {
+                let more = length
+                    .div_ceil(SHARE_BYTES)
+                    .saturating_sub(held.share.num_permits());
+                held.share.merge(self.share(more)?);
+            }
             if held.bytes.is_empty() {
                 // At most `bytes_max`, and not touched before there is something to write.
                 held.bytes.reserve_exact(length.max(told as usize));
@@ -114,26 +119,11 @@ impl BodyMemory {
         }
     }
 
-    /// Makes `share` large enough for `length` bytes.
-    fn enlarge(&self, share: &mut Option<OwnedSemaphorePermit>, length: usize) -> Result<(), BodyError> {
-        let held = share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let more = match length {
-            0..=SMALL_BYTES => 0,
-            _ => length.div_ceil(SHARE_BYTES).saturating_sub(held),
-        };
-        if more == 0 {
-            return Ok(());
-        }
-        let more = u32::try_from(more).map_err(|_| BodyError::Full)?;
-        // Never waited for: who holds a part while waiting for the rest would keep others from theirs.
-        let more = Arc::clone(&self.0)
-            .try_acquire_many_owned(more)
-            .map_err(|_| BodyError::Full)?;
-        match share {
-            Some(share) => share.merge(more),
-            none => *none = Some(more),
-        }
-        Ok(())
+    /// So many permits. Never waited for: who holds a part while waiting for the rest would keep others from theirs.
+    fn share(&self, permits: usize) -> Result<OwnedSemaphorePermit, BodyError> {
+        let permits = u32::try_from(permits).map_err(|_| BodyError::Full)?;
+        let share = Arc::clone(&self.0).try_acquire_many_owned(permits);
+        share.map_err(|_| BodyError::Full)
     }
 }
 

@@ -98,8 +98,17 @@ async fn run(
     audit::note(|note| note.tool = Some(tool.to_owned()));
     let _call = app.control.begin_call(session).await?;
     let pictures = base.pictures(&app.control.pictures_link(session));
+    let answer = session.guest.call_tool(tool, arguments, &pictures, CALL_TIMEOUT);
+    answered(session, answer).await
+}
+
+/// What a session's guest answers; the reason when its session ends, or it stops answering anything.
+pub(crate) async fn answered<T>(
+    session: &Session,
+    answer: impl Future<Output = Result<T, GuestError>>,
+) -> Result<T, ApiError> {
     tokio::select! {
-        answer = session.guest.call_tool(tool, arguments, &pictures, CALL_TIMEOUT) => match answer {
+        answer = answer => match answer {
             Ok(answer) => Ok(answer),
             Err(error) => Err(explained(session, error).await),
         },
@@ -109,7 +118,7 @@ async fn run(
 }
 
 /// Completes when the guest has stopped answering, though its session is not paused.
-pub(crate) async fn silence(session: &Session) -> GuestError {
+async fn silence(session: &Session) -> GuestError {
     let mut missed = 0;
     loop {
         tokio::time::sleep(PULSE_EVERY).await;

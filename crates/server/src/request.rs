@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use berth_agb_api::Code;
 use berth_agb_api::envelope::Failure;
-use berth_control::TRACE_TARGET;
+use berth_control::{TRACE_TARGET, whole};
 use http::header::ACCEPT;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -155,11 +155,7 @@ pub(crate) async fn surround(State(app): State<App>, mut request: Request, next:
     if !is_whole {
         return answer.await;
     }
-    match app.connections.spawn(answer).await {
-        Ok(response) => response,
-        // Nothing cancels it, so it has panicked, and the panic goes on here.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
+    whole(app.connections.spawn(answer)).await
 }
 
 /// The method's name in a trace: clients can make up any.

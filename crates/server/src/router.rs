@@ -1,6 +1,6 @@
 //! The whole surface of the server.
 
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::extract::{MatchedPath, Request};
 use axum::routing::any;
 use axum::{Router, middleware};
 use berth_agb_api::Code;
@@ -94,8 +94,6 @@ pub(crate) fn router(app: App) -> Router {
             )
         })
         .layer(middleware::from_fn_with_state(app.clone(), surround))
-        // Each handler bounds what it reads.
-        .layer(DefaultBodyLimit::disable())
         .with_state(app)
 }
 

@@ -14,7 +14,7 @@ use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, H
 
 use crate::auth::by_token;
 use crate::body::Path;
-use crate::calls::{ended, explained, silence};
+use crate::calls::answered;
 use crate::error::ApiError;
 use crate::openapi::OfStream;
 use crate::{App, audit};
@@ -100,12 +100,7 @@ pub(super) async fn stream(
     let passed = passed(target, request)?;
     let mut cut = Box::pin(cut);
     let answer = tokio::select! {
-        answer = session.guest.transfer(passed) => match answer {
-            Ok(answer) => answer,
-            Err(error) => return Err(explained(session, error).await),
-        },
-        end = session.ended() => return Err(ended(session, end)),
-        silence = silence(session) => return Err(silence.into()),
+        answer = answered(session, session.guest.transfer(passed)) => answer?,
         () = &mut cut => return Err(was_cut()),
     };
     let (head, body) = answer.into_parts();

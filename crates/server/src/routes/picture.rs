@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 
 use crate::body::Path;
-use crate::calls::{ended, explained};
+use crate::calls::answered;
 use crate::error::ApiError;
 use crate::openapi::OfPicture;
 use crate::{App, audit, pages};
@@ -46,13 +46,9 @@ pub(crate) async fn read(
         return Err(ControlError::UnknownPicture.into());
     }
     let call = app.control.begin_call(&session).await?;
-    let (length, body) = tokio::select! {
-        answer = session.guest.picture(&picture) => match answer {
-            Ok(answer) => answer,
-            Err(error) => return Err(explained(&session, error).await.of_link()),
-        },
-        end = session.ended() => return Err(ended(&session, end).of_link()),
-    };
+    let (length, body) = answered(&session, session.guest.picture(&picture))
+        .await
+        .map_err(ApiError::of_link)?;
     // The call lasts as long as its bytes; when the session ends, so do they.
     let session = Arc::clone(&session);
     let bytes = Body::new(body)

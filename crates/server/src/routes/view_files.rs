@@ -19,7 +19,7 @@ use super::file::{passed, stream, was_cut};
 use super::view::granted;
 use crate::App;
 use crate::body::{Path, Query};
-use crate::calls::{ended, explained, silence};
+use crate::calls::answered;
 use crate::error::ApiError;
 use crate::openapi::OfTicketFile;
 use crate::tunnel::{check_origin, runs_out};
@@ -67,14 +67,7 @@ pub(crate) async fn read(
     let session = &grant.session;
     let Some(path) = wanted.path else {
         let _call = app.control.begin_call(session).await?;
-        let list = tokio::select! {
-            list = session.guest.view_files() => list,
-            end = session.ended() => return Err(ended(session, end)),
-        };
-        return match list {
-            Ok(list) => Ok(document(list)),
-            Err(error) => Err(explained(session, error).await),
-        };
+        return answered(session, session.guest.view_files()).await.map(document);
     };
     let target = format!("{VIEW_FILES}?path={}", percent_encode(&path));
     let session = Arc::clone(session);
@@ -120,12 +113,7 @@ pub(crate) async fn write(
     let target = format!("{VIEW_FILES}?name={}", percent_encode(&name));
     let passed = passed(&target, request)?;
     tokio::select! {
-        written = session.guest.transfer_in(passed) => match written {
-            Ok(written) => Ok(document(written)),
-            Err(error) => Err(explained(session, error).await),
-        },
-        end = session.ended() => Err(ended(session, end)),
-        silence = silence(session) => Err(silence.into()),
+        written = answered(session, session.guest.transfer_in(passed)) => written.map(document),
         () = runs_out(&grant, &held) => Err(was_cut()),
     }
 }
